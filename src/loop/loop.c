@@ -1,0 +1,70 @@
+#include "loop/loop.h"
+
+#include <stddef.h>
+
+int bk_loop_init(struct bk_loop *loop, struct bk_err *err) {
+  int rc = uv_loop_init(&loop->uv);
+  if (rc) return bk_fail(err, BK_BUILD, uv_err_name(rc), "create event loop: %s", uv_strerror(rc));
+  loop->ready = NULL;
+  loop->ready_tail = &loop->ready;
+  loop->interrupt = NULL;
+  return 0;
+}
+
+static void close_handle(uv_handle_t *h, void *arg) {
+  (void)arg;
+  if (!uv_is_closing(h)) uv_close(h, NULL);
+}
+
+void bk_loop_close(struct bk_loop *loop) {
+  uv_walk(&loop->uv, close_handle, NULL);
+  uv_run(&loop->uv, UV_RUN_DEFAULT);
+  uv_loop_close(&loop->uv);
+}
+
+void bk_wake(struct bk_wait *w) {
+  if (w->queued) return;
+  w->done = w->queued = true;
+  w->next = NULL;
+  *w->loop->ready_tail = w;
+  w->loop->ready_tail = &w->next;
+}
+
+struct bk_wait *bk_loop_pop(struct bk_loop *loop) {
+  struct bk_wait *w = loop->ready;
+  if (!w) return NULL;
+  loop->ready = w->next;
+  if (!loop->ready) loop->ready_tail = &loop->ready;
+  w->queued = false;
+  return w;
+}
+
+bool bk_loop_turn(struct bk_loop *loop) {
+  if (loop->ready) {
+    uv_run(&loop->uv, UV_RUN_NOWAIT);
+    return true;
+  }
+  int alive = uv_run(&loop->uv, UV_RUN_ONCE);
+  return alive || loop->ready;
+}
+
+static void on_work(uv_work_t *req) {
+  struct bk_job *job = (struct bk_job *)((char *)req - offsetof(struct bk_job, work));
+  job->rc = job->run(job, &job->err);
+}
+
+static void on_worked(uv_work_t *req, int status) {
+  struct bk_job *job = (struct bk_job *)((char *)req - offsetof(struct bk_job, work));
+  if (status) job->rc = bk_fail(&job->err, BK_BUILD, "cancelled", "cancelled");
+  job->wait.done = true;
+  /* A cancelled wait has nobody left to wake, and `finished` may free the job. */
+  if (!atomic_load(&job->cancel)) bk_wake(&job->wait);
+  if (job->finished) job->finished(job);
+}
+
+int bk_job_start(struct bk_loop *loop, struct bk_job *job, struct bk_err *err) {
+  job->wait.loop = loop;
+  int rc = uv_queue_work(&loop->uv, &job->work, on_work, on_worked);
+  if (rc) return bk_fail(err, BK_BUILD, uv_err_name(rc), "start worker: %s", uv_strerror(rc));
+  return 0;
+}
