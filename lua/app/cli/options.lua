@@ -1,0 +1,97 @@
+--- Option tables: the one description of a command from which parser, help, man page and completion
+--- are made. An option is
+---   { name=, short=, type="flag"|"switch"|"string"|"int"|"number"|"enum"|"list"|"pairs", metavar=,
+---     default=, choices=, env=, help=, group=, hidden=, min=, complete= }
+--- `switch` also accepts --no-NAME; `list` may be repeated; `pairs` takes K=V and may be repeated.
+--- The value lands in the result under the name with `-` turned into `_`.
+local M = {}
+
+--- Options every command takes, before or after its name.
+M.common = {
+  { name = "context", short = "C", type = "string", metavar = "DIR", complete = "dir",
+    help = "project directory (default: the nearest one upwards with a bakery.yaml)" },
+  { name = "verbose", short = "v", type = "flag", help = "say more on standard error" },
+  { name = "quiet", short = "q", type = "flag", help = "say only errors" },
+  { name = "progress", type = "enum", choices = { "auto", "tty", "plain", "quiet", "json" },
+    default = "auto", help = "how progress is shown on standard error" },
+  { name = "color", type = "enum", choices = { "auto", "always", "never" }, default = "auto",
+    help = "coloured output (NO_COLOR and FORCE_COLOR are obeyed)" },
+  { name = "json", type = "flag", help = "results as JSON on standard output" },
+  { name = "store", type = "string", metavar = "DIR", env = "BAKERY_STORE", complete = "dir",
+    help = "where layers, blobs and the cache live" },
+  { name = "debug", type = "flag", help = "show Lua tracebacks" },
+  { name = "help", short = "h", type = "flag", help = "show this help" },
+}
+for _, o in ipairs(M.common) do o.group = "Common options" end
+
+--- Which targets a command works on: the same words everywhere.
+M.selection = {
+  { name = "image-name", type = "string", metavar = "RE", complete = "image",
+    help = "images whose name matches the regular expression" },
+  { name = "image-version", type = "string", metavar = "VERSION", complete = "version",
+    help = "this version, or every version it is a prefix of" },
+  { name = "image-variant", type = "string", metavar = "RE", complete = "variant",
+    help = "variants whose name matches" },
+  { name = "image-os", type = "string", metavar = "RE", complete = "os",
+    help = "operating systems whose name matches" },
+  { name = "image-platform", type = "list", metavar = "RE", complete = "platform",
+    help = "platforms that match, for example linux/amd64 (repeatable)" },
+  { name = "latest", type = "flag", help = "only versions marked latest" },
+  { name = "dev-versions", type = "enum", choices = { "include", "exclude", "only" },
+    default = "exclude", help = "development versions" },
+  { name = "dev-channel", type = "enum", choices = { "release", "preview", "daily" },
+    help = "development versions of this channel" },
+  { name = "matrix-versions", type = "enum", choices = { "include", "exclude", "only" },
+    default = "exclude", help = "rows of images with a matrix" },
+  { name = "plan-file", type = "string", metavar = "FILE", complete = "file",
+    help = "take the targets from a saved plan instead of bakery.yaml" },
+  { name = "allow-empty", type = "flag", help = "selecting nothing is a success" },
+}
+for _, o in ipairs(M.selection) do o.group = "Selection" end
+
+--- Key of an option in the parsed result.
+---@param name string
+---@return string
+function M.key(name) return (name:gsub("%-", "_")) end
+
+--- Joins option lists; a later option of the same name replaces the earlier one.
+---@param ... table
+---@return table
+function M.join(...)
+  local out, at = {}, {}
+  for _, list in ipairs { ... } do
+    for _, o in ipairs(list) do
+      if at[o.name] then out[at[o.name]] = o
+      else
+        out[#out + 1] = o
+        at[o.name] = #out
+      end
+    end
+  end
+  return out
+end
+
+--- Nearest of `names` to `word`, or nil (Levenshtein; a third of the letters may be wrong).
+---@param word string
+---@param names string[]
+---@return string|nil
+function M.nearest(word, names)
+  local best, least = nil, #word // 3 + 2
+  for _, name in ipairs(names) do
+    local row = {}
+    for j = 0, #name do row[j] = j end
+    for i = 1, #word do
+      local diag = row[0]
+      row[0] = i
+      for j = 1, #name do
+        local sub = diag + (word:byte(i) == name:byte(j) and 0 or 1)
+        diag = row[j]
+        row[j] = math.min(row[j] + 1, row[j - 1] + 1, sub)
+      end
+    end
+    if row[#name] < least then best, least = name, row[#name] end
+  end
+  return best
+end
+
+return M
