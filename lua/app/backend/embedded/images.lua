@@ -1,0 +1,140 @@
+--- Base images: found in the store, else in their registry; only manifest and config are fetched
+--- until somebody needs the files.
+local json = require "bakery.json"
+local oci = require "bakery.oci"
+local snapshot = require "bakery.snapshot"
+local fs = require "bakery.fs"
+local task = require "bakery.task"
+local chains = require "app.backend.embedded.chain"
+local fail = require "app.fail"
+
+local M = {}
+
+--- Store reference of an image for one platform.
+function M.ref_key(name, platform) return "image/" .. name .. "@" .. platform end
+
+local function record_to_image(build, record)
+  local text = fail.check(build.store:get_blob(record.config, 16 << 20))
+  local config = fail.check(json.decode(text, { ordered = true }))
+  local chain = chains.empty
+  for _, layer in ipairs(record.layers) do
+    chain = chain:with { diff_id = layer.diff_id, blob = layer.blob, source = layer.source }
+  end
+  return { name = record.name, config = config, chain = chain, digest = record.digest, image_id = record.config,
+    source = record.source }
+end
+
+local function usable(build, record)
+  if not build.store:has_blob(record.config) then return false end
+  for _, layer in ipairs(record.layers) do
+    -- A layer can be had from its directory, its blob, or the registry it came from.
+    if not build.store:layer_dir(layer.diff_id) and not (layer.blob and (build.store:has_blob(layer.blob.digest)
+        or layer.source)) then
+      return false
+    end
+  end
+  return true
+end
+
+local function pull_manifest(build, ref, platform)
+  local name = tostring(ref)
+  build.emit { type = "pull", image = name, platform = platform, text = "resolving " .. name }
+  local found = fail.within("FROM " .. name, build.client:resolve(name, { platform = platform }))
+  local manifest = found.manifest
+  if not manifest.config or not manifest.layers then
+    fail.raise { class = "build", code = "oci.not_an_image", message = name .. ": not an image manifest" }
+  end
+  local text = fail.check(build.client:blob_data(ref.registry .. "/" .. ref.repository, manifest.config))
+  local config = fail.check(json.decode(text, { ordered = true }))
+  local diff_ids = config.rootfs and config.rootfs.diff_ids or {}
+  if #diff_ids ~= #manifest.layers then
+    fail.raise { class = "build", code = "oci.bad_config",
+      message = ("%s: config lists %d layers, manifest %d"):format(name, #diff_ids, #manifest.layers) }
+  end
+  build.store:put_blob(text)
+  local record = { name = name, digest = found.digest, config = manifest.config.digest, platform = platform,
+    source = ref.registry .. "/" .. ref.repository, layers = json.array {} }
+  for i, layer in ipairs(manifest.layers) do
+    record.layers[i] = { diff_id = diff_ids[i], source = record.source,
+      blob = { mediaType = layer.mediaType, digest = layer.digest, size = layer.size } }
+  end
+  return record
+end
+
+--- Resolves an image reference for a platform; once per build.
+---@param build table the running build
+---@param text string reference
+---@param platform string
+---@return table image { name, config, chain, digest, image_id, source }
+function M.resolve(build, text, platform)
+  local ref = fail.within("FROM " .. text, oci.ref(text))
+  local name = tostring(ref)
+  return build.once:run("image:" .. name .. "@" .. platform, function()
+    local key = M.ref_key(name, platform)
+    local record = build.store:get_ref(key)
+    if record and usable(build, record) and not (build.pull and not record.built) then
+      return record_to_image(build, record)
+    end
+    record = pull_manifest(build, ref, platform)
+    fail.check(build.store:put_ref(key, record))
+    return record_to_image(build, record)
+  end)
+end
+
+--- Makes sure the blob of a pulled layer is in the store; returns its path.
+function M.fetch_blob(build, layer)
+  local blob = layer.blob
+  build.once:run("blob:" .. blob.digest, function()
+    local lock <close> = fail.check(build.store:lock("blob-" .. blob.digest:gsub(":", "-")))
+    if build.store:has_blob(blob.digest) then return true end
+    local tmp = fail.check(build.store:tmpfile())
+    build.emit { type = "download", digest = blob.digest, size = blob.size }
+    fail.within("download layer " .. blob.digest, build.client:blob(layer.source, blob, tmp))
+    fail.check(build.store:add_blob_file(tmp, blob.digest))
+    return true
+  end)
+  return build.store:blob_path(blob.digest)
+end
+
+local function unpack_layer(build, layer, lowers)
+  local dir = build.store:layer_dir(layer.diff_id)
+  if dir then return dir end
+  local lock <close> = fail.check(build.store:lock("layer-" .. layer.diff_id:gsub(":", "-")))
+  dir = build.store:layer_dir(layer.diff_id)
+  if dir then return dir end
+  if not layer.blob then
+    fail.raise { class = "build", code = "store.missing_layer",
+      message = "layer " .. layer.diff_id .. " is gone from the store; build again with --no-cache" }
+  end
+  local blob = M.fetch_blob(build, layer)
+  local tmp = fail.check(build.store:tmpdir())
+  build.emit { type = "unpack", digest = layer.blob.digest }
+  local done = fail.within("unpack layer " .. layer.blob.digest, snapshot.apply { blob = blob, dir = tmp .. "/fs", diff_id = layer.diff_id, lowers = lowers,
+    userxattr = build.userxattr, rootless = build.rootless })
+  local path = fail.check(build.store:publish_layer(tmp .. "/fs", layer.diff_id,
+    { size = done.size, entries = done.entries, blobs = json.array { layer.blob } }))
+  fs.remove(tmp, { recursive = true })
+  return path
+end
+
+--- Directories of a chain's layers, lowest first; unpacks what is not there yet.
+---@return string[]
+function M.lowers(build, chain)
+  local blobs = {}
+  for _, layer in ipairs(chain) do
+    if layer.blob and layer.source and not build.store:layer_dir(layer.diff_id)
+        and not build.store:has_blob(layer.blob.digest) then
+      blobs[#blobs + 1] = layer
+    end
+  end
+  task.map(blobs, 4, function(layer) M.fetch_blob(build, layer) end)
+  local out = {}
+  for i, layer in ipairs(chain) do
+    out[i] = build.once:run("layer:" .. layer.diff_id, function()
+      return unpack_layer(build, layer, table.move(out, 1, i - 1, 1, {}))
+    end)
+  end
+  return out
+end
+
+return M

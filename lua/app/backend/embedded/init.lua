@@ -1,0 +1,334 @@
+--- The embedded backend: builds a plan without daemon or external program.
+local digest = require "bakery.digest"
+local fs = require "bakery.fs"
+local json = require "bakery.json"
+local loop = require "bakery.loop"
+local oci = require "bakery.oci"
+local process = require "bakery.process"
+local sandbox = require "bakery.sandbox"
+local store = require "bakery.store"
+local task = require "bakery.task"
+local fail = require "app.fail"
+local images = require "app.backend.embedded.images"
+local output = require "app.backend.embedded.output"
+local stages = require "app.backend.embedded.stages"
+
+local M = { name = "embedded", summary = "built in: no daemon, no external program" }
+
+local Backend = {}
+Backend.__index = Backend
+Backend.__close = function(self) self:close() end
+
+--- "linux/amd64" for this machine.
+function M.host_platform()
+  local machine = process.machine()
+  local arch = ({ x86_64 = "amd64", aarch64 = "arm64", armv7l = "arm", i686 = "386" })[machine] or machine
+  return "linux/" .. arch
+end
+
+--- Default store directory: BAKERY_STORE, /var/lib/bakery/store for root, else below XDG_DATA_HOME.
+function M.store_dir()
+  local env = os.getenv("BAKERY_STORE")
+  if env and env ~= "" then return env end
+  if process.uid() == 0 then return "/var/lib/bakery/store" end
+  local data = os.getenv("XDG_DATA_HOME")
+  if not data or data == "" then data = (os.getenv("HOME") or "/tmp") .. "/.local/share" end
+  return data .. "/bakery/store"
+end
+
+local function timestamp(seconds) return os.date("!%Y-%m-%dT%H:%M:%SZ", seconds) end
+
+--- Opens the backend.
+---@param opts table { dir=project directory, store=, jobs=, epoch=, no_cache=, pull=, network=, security=,
+--- compression=, level=, emit=fn(event), registry=options of bakery.oci.client }
+---@return table backend with build, push, export, close
+function M.open(opts)
+  -- Ids and mounts first: the store's files must be made under the final id map.
+  local store_dir = opts.store or M.store_dir()
+  local entered = fail.check(sandbox.enter())
+  local self = setmetatable({
+    name = M.name, dir = opts.dir, emit = opts.emit or function() end, epoch = opts.epoch, no_cache = opts.no_cache,
+    pull = opts.pull, network = opts.network or "host", security = opts.security or "default",
+    compression = opts.compression or "gzip", level = opts.level or (opts.compression == "zstd" and 3 or 6),
+    mode = entered.mode, rootless = entered.mode ~= "root", userxattr = entered.mode ~= "root",
+    cpus = process.cpus(), host_platform = M.host_platform(), once = task.once(), no_unpack = opts.no_unpack,
+  }, Backend)
+  self.slots = task.semaphore(opts.jobs or self.cpus)
+  self.store = fail.within("open store", store.open(store_dir, { create = true }))
+  self.client = oci.client(opts.registry or {})
+  if opts.no_cache then self.salt = digest.sha256(tostring(loop.now()) .. process.pid()) end
+  self.run_id = opts.run_id or (os.date("!%Y%m%dT%H%M%SZ") .. "-" .. process.pid())
+  return self
+end
+
+--- Stat cache file of a context directory.
+function Backend:stat_cache(root)
+  local dir = self.store.dir .. "/statcache"
+  if not self._statdir then
+    fs.mkdir(dir, { parents = true })
+    self._statdir = dir
+  end
+  return dir .. "/" .. digest.sha256(root):sub(1, 32)
+end
+
+--- Log file of a step.
+function Backend:log(where, step)
+  local dir = self.store.dir .. "/log/" .. self.run_id
+  if not fs.is_dir(dir) then fs.mkdir(dir, { parents = true }) end
+  return ("%s/%s-%s-%d.log"):format(dir, where.target, where.platform:gsub("/", "_"), step.line)
+end
+
+local function label_table(built, target)
+  local labels = {}
+  local config = built.state.config
+  for k, v in json.pairs(config.Labels or {}) do labels[k] = v end
+  for k, v in json.pairs(target.labels or {}) do labels[k] = v end
+  return labels
+end
+
+local function make_image(self, target, platform, built)
+  local os_name, arch, variant = platform:match("^([^/]+)/([^/]+)/?(.*)$")
+  local config = fail.check(built.state:final_config { created = timestamp(self.epoch or os.time()), labels = target.labels,
+    epoch = self.epoch, architecture = arch, os = os_name, variant = variant ~= "" and variant or nil })
+  local raw = json.encode(config)
+  local config_digest = fail.check(self.store:put_blob(raw))
+  local size = 0
+  for _, layer in ipairs(built.chain) do
+    local meta = self.store:layer_meta(layer.diff_id)
+    size = size + (meta and meta.size or layer.blob and layer.blob.size or 0)
+  end
+  return { config_digest = config_digest, config_size = #raw, chain = built.chain, labels = label_table(built, target),
+    base = built.base, size = size }
+end
+
+-- Remembers an image in the store under each of its tags and its target's uid.
+local function keep_image(self, target, platform, image)
+  local record = { built = true, config = image.config_digest, config_size = image.config_size, platform = platform,
+    uid = target.uid, layers = json.array {}, labels = image.labels, size = image.size,
+    base = image.base and { name = image.base.name, digest = image.base.digest } }
+  for i, layer in ipairs(image.chain) do
+    record.layers[i] = { diff_id = layer.diff_id, blob = layer.blob, source = layer.source }
+  end
+  record.name = target.uid
+  fail.check(self.store:put_ref(M.target_ref(self.dir, target.uid, platform), record))
+  for _, tag in ipairs(target.tags or {}) do
+    local ref = oci.ref(tag)
+    if ref then
+      record.name = tostring(ref)
+      fail.check(self.store:put_ref(images.ref_key(record.name, platform), record))
+    end
+  end
+end
+
+--- Store reference of a target's image.
+function M.target_ref(dir, uid, platform)
+  return "target/" .. digest.sha256(dir):sub(1, 16) .. "/" .. uid .. "@" .. platform
+end
+
+local function check_foreign(self, platform)
+  if platform == self.host_platform then return end
+  local arch = platform:match("^linux/([^/]+)")
+  local qemu = ({ arm64 = "aarch64", amd64 = "x86_64", arm = "arm", ["386"] = "i386", riscv64 = "riscv64",
+    ppc64le = "ppc64le", s390x = "s390x" })[arch] or tostring(arch)
+  self.emulator = self.emulator or {}
+  self.emulator[platform] = fs.exists("/proc/sys/fs/binfmt_misc/qemu-" .. qemu)
+end
+
+--- Builds one target for all its platforms; raises on failure.
+function Backend:build_target(target)
+  local started = loop.now()
+  self.emit { type = "target_started", target = target.uid, platforms = target.platforms }
+  local result = { uid = target.uid, tags = target.tags or {}, platforms = {}, cached = 0, executed = 0, size = 0 }
+  local jobs = {}
+  for i, platform in ipairs(target.platforms) do
+    check_foreign(self, platform)
+    jobs[i] = function()
+      local built = stages.build(self, target, platform)
+      local image = make_image(self, target, platform, built)
+      keep_image(self, target, platform, image)
+      result.platforms[i] = { platform = platform, image = image }
+      result.cached = result.cached + built.counts.cached
+      result.executed = result.executed + built.counts.executed
+      result.size = result.size + image.size
+      return true
+    end
+  end
+  task.all(jobs)
+  result.image_id = result.platforms[1].image.config_digest
+  result.seconds = loop.now() - started
+  return result
+end
+
+--- Builds all targets of a plan; failures are collected, other targets go on unless fail_fast.
+---@param plan table the plan document
+---@param opts table { targets={uid…}|nil, fail_fast=, on_result=fn(result) }
+---@return table[] results in plan order: { uid=, status="ok"|"failed"|"skipped", error=, … }
+function Backend:build(plan, opts)
+  opts = opts or {}
+  local results, tasks, failed = {}, {}, false
+  for i, uid in ipairs(plan.order) do
+    tasks[i] = task.spawn(function()
+      if failed and opts.fail_fast then
+        results[i] = { uid = uid, status = "skipped", tags = plan.targets[uid].tags or {} }
+        return
+      end
+      local ok, result = pcall(self.build_target, self, plan.targets[uid])
+      if ok then
+        result.status = "ok"
+      else
+        if not task.is_cancelled(result) or not failed then
+          self.emit { type = "target_failed", target = uid, error = result }
+        end
+        result = { uid = uid, status = (failed and task.is_cancelled(result)) and "skipped" or "failed",
+          error = result, tags = plan.targets[uid].tags or {} }
+        if opts.fail_fast and not failed then
+          failed = true
+          for k, t in ipairs(tasks) do if k ~= i then t:cancel() end end
+        end
+      end
+      results[i] = result
+      if ok then self.emit { type = "target_done", target = uid, result = result } end
+      if opts.on_result then opts.on_result(result) end
+    end)
+  end
+  local interrupted
+  for i, t in ipairs(tasks) do
+    local ok, err = t:try_wait()
+    if not ok then
+      if not task.is_cancelled(err) then interrupted = err end
+      results[i] = results[i] or { uid = plan.order[i], status = "skipped", tags = {} }
+    end
+  end
+  if interrupted then error(interrupted, 0) end
+  return results
+end
+
+--- Makes manifests (and the index of a multi-platform target): compresses what is not compressed yet.
+function Backend:finish(result)
+  if result.top then return result end
+  for _, p in ipairs(result.platforms) do p.manifest = output.manifest(self, p.image) end
+  local first = result.platforms[1].manifest
+  result.top = #result.platforms == 1 and first or output.index(self, result.platforms, json.decode(first.raw).annotations)
+  result.digest = result.top.digest
+  return result
+end
+
+--- Loads a target's result of an earlier build from the store, or nil.
+function Backend:load(target)
+  local result = { uid = target.uid, tags = target.tags or {}, platforms = {}, status = "ok", size = 0,
+    cached = 0, executed = 0, seconds = 0 }
+  for i, platform in ipairs(target.platforms) do
+    local record = self.store:get_ref(M.target_ref(self.dir, target.uid, platform))
+    if not record or not self.store:has_blob(record.config) then return end
+    local chain = require("app.backend.embedded.chain").empty
+    for _, layer in ipairs(record.layers) do
+      if not layer.blob and not self.store:layer_dir(layer.diff_id) then return end
+      chain = chain:with { diff_id = layer.diff_id, blob = layer.blob, source = layer.source }
+    end
+    result.platforms[i] = { platform = platform, image = { config_digest = record.config,
+      config_size = record.config_size, chain = chain, labels = record.labels, base = record.base, size = record.size } }
+    result.size = result.size + (record.size or 0)
+  end
+  result.image_id = result.platforms[1].image.config_digest
+  return result
+end
+
+--- Pushes results: first all content by digest, then, when every one of them is there, the tags.
+---@param results table[]
+---@param opts table { repositories_only=repository to push by digest only (temporary registry) }
+function Backend:push(results, opts)
+  opts = opts or {}
+  task.map(results, 4, function(result)
+    self:finish(result)
+    local repos = opts.temp and { opts.temp(result) } or output.repositories(result)
+    for _, repo in ipairs(repos) do
+      self.emit { type = "push_started", target = result.uid, repository = repo, digest = result.digest }
+      output.push_content(self, result, repo)
+    end
+    result.pushed = repos
+  end)
+  if opts.temp then return end
+  for _, result in ipairs(results) do
+    local repos, tags = output.repositories(result)
+    for _, repo in ipairs(repos) do
+      for _, tag in ipairs(tags[repo]) do
+        output.push_tag(self, result, repo, tag)
+        self.emit { type = "tagged", target = result.uid, ref = repo .. ":" .. tag, digest = result.digest }
+      end
+    end
+  end
+end
+
+--- Writes results elsewhere: "oci:DIR" or "docker-archive:FILE".
+---@param results table[]
+---@param spec string
+function Backend:export(results, spec)
+  local kind, path = spec:match("^([%w-]+):(.+)$")
+  if kind == "oci" then
+    local layout = fail.within("write " .. spec, oci.layout(path, { create = true }))
+    for _, result in ipairs(results) do output.to_layout(self, layout, self:finish(result)) end
+  elseif kind == "docker-archive" then
+    local tmp = path .. ".part-" .. process.pid()
+    local ok, err = pcall(output.to_docker_archive, self, tmp, results)
+    if not ok then
+      fs.remove(tmp)
+      error(err, 0)
+    end
+    fail.check(fs.rename(tmp, path))
+  else
+    fail.raise { class = "usage", code = "usage", message = "unknown output '" .. spec .. "'",
+      hint = "outputs are oci:DIR and docker-archive:FILE" }
+  end
+end
+
+--- Runs a command in a throw-away copy of a result's image; output lines go to on_line.
+---@param result table
+---@param opts table { argv=, env=, cwd=, user=, mounts=, platform=, on_line=, timeout= }
+---@return table { code=, signal=, output= }
+function Backend:run_in(result, opts)
+  local p = result.platforms[1]
+  local config = fail.check(json.decode(fail.check(self.store:get_blob(p.image.config_digest)))).config or {}
+  local lowers = images.lowers(self, p.image.chain)
+  local snapshot = require "bakery.snapshot"
+  local user = fail.check(snapshot.user { lowers = lowers, spec = opts.user or config.User or "" })
+  local tmp = fail.check(self.store:tmpdir())
+  local function go()
+    fail.check(fs.mkdir(tmp .. "/upper"))
+    fail.check(fs.mkdir(tmp .. "/work"))
+    local env = {}
+    for _, kv in ipairs(config.Env or {}) do env[#env + 1] = kv end
+    for _, kv in ipairs(opts.env or {}) do env[#env + 1] = kv end
+    env[#env + 1] = "HOME=" .. (user.home or "/")
+    local reader, fd = fail.check(process.pipe())
+    local output_handle <close> = reader -- luacheck: ignore
+    local cwd = opts.cwd or config.WorkingDir
+    local handle, err = sandbox.spawn { lowers = lowers, upper = tmp .. "/upper", work = tmp .. "/work", argv = opts.argv,
+      env = env, cwd = cwd and cwd ~= "" and cwd or "/", uid = user.uid, gid = user.gid, groups = user.groups,
+      hostname = "bakerytest", network = opts.network or self.network, mounts = opts.mounts or {}, stdout = fd, stderr = fd,
+      userxattr = self.userxattr, security = self.security }
+    process.close_fd(fd)
+    local child <close> = fail.check(handle, err)
+    local lines = {}
+    while true do
+      local line = reader:read_line()
+      if not line then break end
+      lines[#lines + 1] = line
+      if opts.on_line then opts.on_line(line) end
+    end
+    local status = fail.check(child:wait())
+    return { code = status.code, signal = status.signal, output = table.concat(lines, "\n") }
+  end
+  local ok, r = pcall(opts.timeout and task.timeout or function(_, fn) return fn() end, opts.timeout or 0, go)
+  fs.remove(tmp, { recursive = true })
+  if not ok then error(r, 0) end
+  return r
+end
+
+function Backend:close()
+  if self.store then
+    self.store:close()
+    self.store = nil
+  end
+end
+
+return M

@@ -1,0 +1,268 @@
+--- What becomes of a built chain: config and manifest, compressed layer blobs (made once per diff id
+--- and only when something is exported), OCI layouts, docker archives, registries.
+local archive = require "bakery.archive"
+local fs = require "bakery.fs"
+local json = require "bakery.json"
+local oci = require "bakery.oci"
+local task = require "bakery.task"
+local fail = require "app.fail"
+local images = require "app.backend.embedded.images"
+
+local M = {}
+
+local MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+local INDEX = "application/vnd.oci.image.index.v1+json"
+local CONFIG = "application/vnd.oci.image.config.v1+json"
+local LAYER = { gzip = "application/vnd.oci.image.layer.v1.tar+gzip", zstd = "application/vnd.oci.image.layer.v1.tar+zstd",
+  none = "application/vnd.oci.image.layer.v1.tar" }
+
+-- Bumped when the bytes that the compressors write change.
+local CODEC_VERSION = 1
+
+-- Docker layer types as their OCI equivalents: a manifest never mixes the two.
+local OCI_TYPE = {
+  ["application/vnd.docker.image.rootfs.diff.tar.gzip"] = LAYER.gzip,
+  ["application/vnd.docker.image.rootfs.diff.tar.zstd"] = LAYER.zstd,
+  ["application/vnd.docker.image.rootfs.diff.tar"] = LAYER.none,
+  ["application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"] =
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+}
+
+local function descriptor(fields)
+  local d = json.object()
+  for _, k in ipairs { "mediaType", "digest", "size", "annotations", "platform" } do
+    if fields[k] ~= nil then d[k] = fields[k] end
+  end
+  return d
+end
+
+local function remembered(build, diff_id)
+  local meta = build.store:layer_meta(diff_id)
+  for _, blob in ipairs(meta and meta.blobs or {}) do
+    if blob.codec == build.compression and blob.level == build.level and blob.version == CODEC_VERSION
+        and build.store:has_blob(blob.digest) then
+      return blob
+    end
+  end
+  return nil, meta
+end
+
+--- Descriptor of a layer's blob; packs and compresses the layer when no blob is there.
+function M.layer_blob(build, layer)
+  if layer.blob then
+    return descriptor { mediaType = OCI_TYPE[layer.blob.mediaType] or layer.blob.mediaType,
+      digest = layer.blob.digest, size = layer.blob.size }
+  end
+  local blob = build.once:run("pack:" .. layer.diff_id, function()
+    local lock <close> = fail.check(build.store:lock("pack-" .. layer.diff_id:gsub(":", "-"))) -- luacheck: ignore
+    local known, meta = remembered(build, layer.diff_id)
+    if known then return known end
+    local dir = build.store:layer_dir(layer.diff_id)
+    if not dir then
+      fail.raise { class = "build", code = "store.missing_layer", message = "layer " .. layer.diff_id .. " is gone from the store",
+        hint = "build again" }
+    end
+    local tmp = fail.check(build.store:tmpfile())
+    local packed = fail.check(archive.pack { dir = dir, file = tmp, compression = build.compression, level = build.level })
+    if packed.diff_id ~= layer.diff_id then
+      fs.remove(tmp)
+      fail.raise { class = "build", code = "store.corrupt",
+        message = ("layer %s changed in the store (its files now give %s)"):format(layer.diff_id, packed.diff_id),
+        hint = "run `bakery store check`, then build with --no-cache" }
+    end
+    fail.check(build.store:add_blob_file(tmp, packed.digest))
+    local made = { codec = build.compression, level = build.level, version = CODEC_VERSION, digest = packed.digest,
+      size = packed.size, mediaType = LAYER[build.compression] }
+    meta = meta or { blobs = json.array {} }
+    table.insert(meta.blobs, made)
+    fail.check(build.store:set_layer_meta(layer.diff_id, meta))
+    return made
+  end)
+  return descriptor { mediaType = blob.mediaType, digest = blob.digest, size = blob.size }
+end
+
+--- Makes the manifest of an image; its config and layers' blobs are in the store afterwards (base
+--- layers stay where they are until an output needs their bytes).
+---@param image table { config_digest, config_size, chain, labels, base }
+---@return table { digest=, size=, raw=, layers= }
+function M.manifest(build, image)
+  local layers = task.map(image.chain, build.cpus, function(layer) return M.layer_blob(build, layer) end)
+  local doc = json.object()
+  doc.schemaVersion = 2
+  doc.mediaType = MANIFEST
+  doc.config = descriptor { mediaType = CONFIG, digest = image.config_digest, size = image.config_size }
+  doc.layers = json.array(layers)
+  local names, annotations = {}, json.object()
+  for name in pairs(image.labels or {}) do
+    if name:sub(1, 25) == "org.opencontainers.image." then names[#names + 1] = name end
+  end
+  if image.base then
+    annotations["org.opencontainers.image.base.name"] = image.base.name
+    annotations["org.opencontainers.image.base.digest"] = image.base.digest
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do annotations[name] = image.labels[name] end
+  if #names > 0 or image.base then doc.annotations = annotations end
+  local raw = json.encode(doc)
+  local digest, size = build.store:put_blob(raw)
+  fail.check(digest, size)
+  return { digest = digest, size = #raw, raw = raw, layers = layers, media_type = MANIFEST }
+end
+
+--- Index over the per-platform manifests of a target.
+---@param list table[] { platform=, manifest= } in the plan's order
+function M.index(build, list, annotations)
+  local doc = json.object()
+  doc.schemaVersion = 2
+  doc.mediaType = INDEX
+  doc.manifests = json.array {}
+  for i, item in ipairs(list) do
+    doc.manifests[i] = descriptor { mediaType = MANIFEST, digest = item.manifest.digest, size = item.manifest.size,
+      platform = M.platform(item.platform) }
+  end
+  if annotations then doc.annotations = annotations end
+  local raw = json.encode(doc)
+  local digest = fail.check(build.store:put_blob(raw))
+  return { digest = digest, size = #raw, raw = raw, media_type = INDEX }
+end
+
+--- OCI platform object of "linux/arm64/v8".
+function M.platform(text)
+  local os_name, arch, variant = text:match("^([^/]+)/([^/]+)/?(.*)$")
+  local p = json.object()
+  p.architecture = arch
+  p.os = os_name
+  if variant ~= "" then p.variant = variant end
+  return p
+end
+
+-- Path of a layer's blob, fetched from the base's registry when only known by name.
+local function blob_file(build, layer, desc)
+  if not build.store:has_blob(desc.digest) and layer.source then images.fetch_blob(build, layer) end
+  return build.store:blob_path(desc.digest)
+end
+
+--- Adds a result's manifest (and index) to an OCI layout directory under its tags.
+function M.to_layout(build, layout, result)
+  local function put(digest)
+    if not layout:has_blob(digest) then
+      fail.check(layout:put_blob { file = build.store:blob_path(digest), digest = digest, link = true })
+    end
+  end
+  for _, p in ipairs(result.platforms) do
+    for i, layer in ipairs(p.image.chain) do
+      blob_file(build, layer, p.manifest.layers[i])
+      put(p.manifest.layers[i].digest)
+    end
+    put(p.image.config_digest)
+    put(p.manifest.digest)
+  end
+  local top = result.top
+  put(top.digest)
+  local names = #result.tags > 0 and result.tags or { result.uid }
+  for _, tag in ipairs(names) do
+    local annotations = json.object()
+    annotations["org.opencontainers.image.ref.name"] = tag:match(":([^:/]+)$") or tag
+    annotations["io.containerd.image.name"] = tag
+    fail.check(layout:add_manifest(descriptor { mediaType = top.media_type, digest = top.digest, size = top.size,
+      platform = #result.platforms == 1 and M.platform(result.platforms[1].platform) or nil,
+      annotations = annotations }, tag:match(":([^:/]+)$") or tag))
+  end
+end
+
+--- Writes a docker-archive (`docker load`, skopeo docker-archive:) with the given results.
+function M.to_docker_archive(build, path, results)
+  local manifest, written = json.array {}, {}
+  local tmp = fail.check(build.store:tmpdir())
+  local out = fail.check(archive.tar_writer(path))
+  local function add(name, fields)
+    if written[name] then return end
+    written[name] = true
+    fields.path, fields.type, fields.mode, fields.uid, fields.gid = name, "file", 420, 0, 0
+    fields.mtime = build.epoch or 0
+    fail.check(out:add(fields))
+  end
+  for _, result in ipairs(results) do
+    for _, p in ipairs(result.platforms) do
+      local layers = json.array {}
+      for i, layer in ipairs(p.image.chain) do
+        local hex = layer.diff_id:match(":(.*)$")
+        layers[i] = hex .. "/layer.tar"
+        if not written[layers[i]] then
+          local file = tmp .. "/" .. hex
+          local dir = build.store:layer_dir(layer.diff_id)
+          if dir then fail.check(archive.pack { dir = dir, file = file, compression = "none" })
+          else fail.check(archive.decompress { src = images.fetch_blob(build, layer), dst = file }) end
+          add(layers[i], { file = file })
+          fs.remove(file)
+        end
+      end
+      local config_hex = p.image.config_digest:match(":(.*)$")
+      add(config_hex .. ".json", { data = fail.check(build.store:get_blob(p.image.config_digest)) })
+      local entry = json.object()
+      entry.Config = config_hex .. ".json"
+      entry.RepoTags = json.array(#result.tags > 0 and result.tags or { "localhost/" .. result.uid .. ":latest" })
+      entry.Layers = layers
+      manifest[#manifest + 1] = entry
+    end
+  end
+  add("manifest.json", { data = json.encode(manifest) })
+  fail.check(out:finish())
+  fs.remove(tmp, { recursive = true })
+end
+
+local function split_tag(tag)
+  local ref = fail.check(oci.ref(tag))
+  return ref.registry .. "/" .. ref.repository, ref.tag or "latest"
+end
+
+--- Repositories of a result's tags -> list of tags.
+function M.repositories(result)
+  local order, tags = {}, {}
+  for _, tag in ipairs(result.tags) do
+    local repo, name = split_tag(tag)
+    if not tags[repo] then
+      tags[repo] = {}
+      order[#order + 1] = repo
+    end
+    table.insert(tags[repo], name)
+  end
+  return order, tags
+end
+
+--- Uploads everything a result needs to one repository, by digest only: no tag is touched.
+function M.push_content(build, result, repo)
+  for _, p in ipairs(result.platforms) do
+    task.map(p.image.chain, 4, function(layer)
+      local desc = M.layer_blob(build, layer)
+      return build.once:run("push:" .. repo .. "@" .. desc.digest, function()
+        local source = layer.source
+        local same_host = source and source:match("^[^/]+") == repo:match("^[^/]+")
+        local what = { mount_from = same_host and source ~= repo and source:match("^[^/]+/(.*)$") or nil,
+          digest = desc.digest, size = desc.size }
+        if not build.client:has_blob(repo, desc.digest) then
+          local file = blob_file(build, layer, desc)
+          local how = fail.within("push " .. repo,
+            build.client:push_blob(repo, desc, { file = file, mount_from = what.mount_from }))
+          build.emit { type = "pushed_blob", target = result.uid, digest = desc.digest, size = desc.size, how = how }
+        end
+        return true
+      end)
+    end)
+    fail.within("push " .. repo, build.client:push_blob(repo,
+      { digest = p.image.config_digest, size = p.image.config_size },
+      { file = build.store:blob_path(p.image.config_digest) }))
+    fail.within("push " .. repo, build.client:push_manifest(repo, p.manifest.digest, p.manifest.raw, p.manifest.media_type))
+  end
+  if result.top.digest ~= result.platforms[1].manifest.digest then
+    fail.within("push " .. repo, build.client:push_manifest(repo, result.top.digest, result.top.raw, result.top.media_type))
+  end
+end
+
+--- Sets one tag of a repository to a result that push_content has uploaded.
+function M.push_tag(build, result, repo, tag)
+  return fail.within("tag " .. repo .. ":" .. tag,
+    build.client:push_manifest(repo, tag, result.top.raw, result.top.media_type))
+end
+
+return M

@@ -1,0 +1,116 @@
+--- One target for one platform: its stages, side by side where they do not need each other.
+local containerfile = require "bakery.containerfile"
+local fs = require "bakery.fs"
+local task = require "bakery.task"
+local chains = require "app.backend.embedded.chain"
+local fail = require "app.fail"
+local images = require "app.backend.embedded.images"
+local steps = require "app.backend.embedded.steps"
+
+local M = {}
+
+--- Reads and parses a Containerfile once per build.
+---@return table { ast=, path=, file= }
+function M.parse(build, file)
+  return build.once:run("parse:" .. file, function()
+    local path = fs.join(build.dir, file)
+    local text, err = fs.read(path, 16 << 20)
+    if not text then
+      fail.raise { class = "usage", code = "containerfile.missing", where = file,
+        message = err.code == "ENOENT" and "no such Containerfile" or err.message,
+        hint = "render it from its template, or correct `subpath` in bakery.yaml" }
+    end
+    local ast = fail.check(containerfile.parse(text, { name = file }))
+    return { ast = ast, path = path, file = file, text = text }
+  end)
+end
+
+-- The ignore lines that apply to a Containerfile: the first of the known files that exists.
+local function ignore_lines(build, context, path)
+  for _, candidate in ipairs(containerfile.ignore_files(path, context)) do
+    local text = fs.read(candidate, 1 << 20)
+    if text then return fail.check(containerfile.ignore_lines(text, { name = candidate })) end
+  end
+end
+
+local function prefetch(plan, build_stage)
+  local started = {}
+  for _, i in ipairs(plan.order) do started[i] = task.spawn(build_stage, i) end
+  return started
+end
+
+-- The state a stage starts from: another stage, an image of the store or a registry, or nothing.
+local function open_stage(build, where, stage, globals, stage_result)
+  if stage.base.stage then
+    local from = stage_result(stage.base.stage)
+    return containerfile.state(stage, { parent = from.state, globals = globals, name = where.file }), from.chain
+  elseif stage.base.scratch then
+    return containerfile.state(stage, { globals = globals, name = where.file }), chains.empty
+  end
+  local image = images.resolve(build, stage.base.image, stage.platform or where.platform)
+  where.base = where.base or image
+  return containerfile.state(stage, { config = image.config, globals = globals, name = where.file }), image.chain
+end
+
+local function run_instruction(build, where, stage, state, chain, instruction, counts)
+  local step = fail.check(state:apply(instruction))
+  step.text = step.text or instruction.original
+  step.stage = stage.name or tostring(stage.index)
+  if not steps[step.op] then return chain end
+  counts.index = counts.index + 1
+  build.emit { type = "step_started", target = where.target, step = step, index = counts.index, total = counts.total }
+  local record, cached = steps[step.op](build, where, step, chain)
+  build.emit { type = cached and "step_cached" or "step_done", target = where.target, step = step,
+    index = counts.index, total = counts.total, seconds = cached and 0 or record.seconds }
+  counts[cached and "cached" or "executed"] = counts[cached and "cached" or "executed"] + 1
+  state:add_layer(record.diff_id, record.created)
+  return chain:with { diff_id = record.diff_id }
+end
+
+--- Builds the target's stages for one platform.
+---@param build table the running build
+---@param target table plan entry: uid, dockerfile, context, args, target, secrets
+---@param platform string
+---@return table { state=, chain=, base=image|nil, counts= }
+function M.build(build, target, platform)
+  local parsed = M.parse(build, target.dockerfile)
+  local context = fs.join(build.dir, target.context or ".")
+  local plan = fail.check(containerfile.stages(parsed.ast, { build_args = target.args, platform = platform,
+    build_platform = build.host_platform, target = target.target, name = parsed.file,
+    epoch = build.epoch }))
+  for _, w in ipairs(plan.warnings or {}) do
+    build.emit { type = "warning", target = target.uid, where = parsed.file .. ":" .. (w.line or 1), text = w.message }
+  end
+  local counts = { index = 0, total = plan.steps or 0, cached = 0, executed = 0 }
+  local where = { target = target.uid, file = parsed.file, path = parsed.path, context = context, platform = platform,
+    secrets = target.secrets, ignore = ignore_lines(build, context, parsed.path) }
+
+  local tasks
+  local function stage_result(i) return tasks[i]:wait() end
+  function where.stage_chain(i) return stage_result(i).chain end
+  local function build_stage(i)
+    local stage = plan.stages[i]
+    local state, chain = open_stage(build, where, stage, plan, stage_result)
+    for _, instruction in ipairs(state.triggers or {}) do
+      chain = run_instruction(build, where, stage, state, chain, instruction, counts)
+    end
+    for _, instruction in ipairs(stage.instructions) do
+      chain = run_instruction(build, where, stage, state, chain, instruction, counts)
+    end
+    return { state = state, chain = chain }
+  end
+  tasks = prefetch(plan, build_stage)
+  local ok, result = pcall(stage_result, plan.target)
+  if not ok then
+    -- The first real failure counts, not the cancellations that follow from it.
+    for _, i in ipairs(plan.order) do tasks[i]:cancel() end
+    for _, i in ipairs(plan.order) do
+      local done, err = tasks[i]:try_wait()
+      if not done and task.is_cancelled(result) and not task.is_cancelled(err) then result = err end
+    end
+    error(result, 0)
+  end
+  return { state = result.state, chain = result.chain, base = where.base, counts = counts }
+end
+
+return M

@@ -1,0 +1,239 @@
+--- The steps that make layers: RUN, COPY/ADD and WORKDIR. Each is looked up by its key first; equal
+--- keys of several targets share one execution, other processes wait on the key's lock.
+local fs = require "bakery.fs"
+local archive = require "bakery.archive"
+local json = require "bakery.json"
+local loop = require "bakery.loop"
+local process = require "bakery.process"
+local sandbox = require "bakery.sandbox"
+local snapshot = require "bakery.snapshot"
+local fail = require "app.fail"
+local images = require "app.backend.embedded.images"
+local keys = require "app.backend.embedded.keys"
+local mounts = require "app.backend.embedded.mounts"
+
+local M = {}
+
+local TAIL_LINES = 20
+
+local function publish(build, upper, done)
+  return fail.check(build.store:publish_layer(upper, done.diff_id,
+    { size = done.size, entries = done.entries, blobs = json.array {} }))
+end
+
+-- A stored result counts only while its layer can still be had.
+local function stored(build, key)
+  if build.no_cache then return end
+  local record = build.store:get_key(key)
+  if record and build.store:layer_dir(record.diff_id) then return record end
+end
+
+--- Looks the key up, or runs `execute(tmpdir) -> record` once, in this process and in others.
+---@return table record { diff_id=, created=, seconds= }
+---@return boolean cached
+local function once(build, key, execute)
+  local hit
+  local record, first = build.once:run("step:" .. key, function()
+    local found = stored(build, key)
+    if found then
+      hit = true
+      return found
+    end
+    local lock <close> = fail.check(build.store:lock("k-" .. key)) -- luacheck: ignore
+    found = stored(build, key)
+    if found then
+      hit = true
+      return found
+    end
+    local tmp = fail.check(build.store:tmpdir())
+    local started = loop.now()
+    local ok, result = pcall(execute, tmp)
+    fs.remove(tmp, { recursive = true })
+    if not ok then error(result, 0) end
+    result.created = build.epoch or os.time()
+    result.seconds = loop.now() - started
+    fail.check(build.store:put_key(key, result))
+    return result
+  end)
+  return record, hit or not first
+end
+
+local function step_error(where, step, fields)
+  fields.class = fields.class or "build"
+  fields.where = where.file .. ":" .. step.line
+  fields.line, fields.path = step.line, where.path
+  return fields
+end
+
+--- Wraps whatever a step raises with the place in the Containerfile.
+local function located(where, step, fn)
+  local ok, a, b = pcall(fn)
+  if ok then return a, b end
+  if type(a) == "table" and not a.where then
+    a.where = where.file .. ":" .. step.line
+    a.line, a.path = step.line, where.path
+  end
+  error(a, 0)
+end
+
+-- Reads the command's output line by line into the log, keeping the last lines for the error.
+local function pump(reader, build, where, log)
+  local tail = {}
+  while true do
+    local line = reader:read_line()
+    if not line then break end
+    tail[#tail + 1] = line
+    if #tail > TAIL_LINES then table.remove(tail, 1) end
+    if log then log:write(line, "\n") end
+    build.emit { type = "log", target = where.target, text = line }
+  end
+  return tail
+end
+
+local function execute_run(build, where, step, chain, tmp)
+  local lowers = images.lowers(build, chain)
+  local user = fail.check(snapshot.user { lowers = lowers, spec = step.user or "" })
+  local upper, work = tmp .. "/upper", tmp .. "/work"
+  fail.check(fs.mkdir(upper))
+  fail.check(fs.mkdir(work))
+  if not snapshot.lookup { lowers = lowers, path = step.cwd } then
+    fail.check(snapshot.mkdir { lowers = lowers, upper = upper, path = step.cwd, mode = 493, uid = 0, gid = 0,
+      epoch = build.epoch, userxattr = build.userxattr })
+  end
+  local env = table.move(step.env, 1, #step.env, 1, {})
+  local has_home = false
+  for _, kv in ipairs(env) do has_home = has_home or kv:sub(1, 5) == "HOME=" end
+  if not has_home then env[#env + 1] = "HOME=" .. (user.home or "/") end
+  local prepared <close> = mounts.prepare(build, where, step, tmp)
+  for _, kv in ipairs(prepared.env) do env[#env + 1] = kv end
+
+  local reader, fd = fail.check(process.pipe())
+  local output <close> = reader -- luacheck: ignore
+  local code, result, tail
+  local started, err = sandbox.spawn { lowers = lowers, upper = upper, work = work, argv = step.argv, env = env,
+    cwd = step.cwd, uid = user.uid, gid = user.gid, groups = user.groups, hostname = "buildkitsandbox",
+    network = step.network or build.network, mounts = prepared.mounts, stdout = fd, stderr = fd,
+    userxattr = build.userxattr, security = build.security, resolv_conf = build.resolv_conf }
+  process.close_fd(fd)
+  local handle <close> = fail.check(started, err)
+  local log = build.log and io.open(build.log(where, step), "w")
+  local ok, problem = pcall(function()
+    tail = pump(reader, build, where, log)
+    result = fail.check(handle:wait())
+    code = result.code
+  end)
+  if log then log:close() end
+  if not ok then error(problem, 0) end
+  if code ~= 0 or result.signal then
+    local reason = process.exit_reason(result)
+    if result.oom then reason = reason .. " (out of memory)" end
+    error(step_error(where, step, { code = "build.run_failed", message = "RUN failed: " .. reason,
+      step = step.text, log = tail, exit = code, signal = result.signal }), 0)
+  end
+  local stubs = table.move(prepared.stubs, 1, #prepared.stubs, 1, result.stubs or {})
+  local done = fail.check(snapshot.commit { upper = upper, lowers = lowers, epoch = build.epoch,
+    userxattr = build.userxattr, stubs = stubs })
+  publish(build, upper, done)
+  return { diff_id = done.diff_id }
+end
+
+--- RUN: executes in the sandbox unless its result is known.
+function M.run(build, where, step, chain)
+  return located(where, step, function()
+    local content = mounts.keys(build, where, step)
+    local key = keys.run { platform = where.platform, parent = chain.id, argv = step.argv, env = step.env,
+      cwd = step.cwd, user = step.user, network = step.network or build.network, security = build.security,
+      mounts = content, files = step.files, epoch = build.epoch, salt = build.salt }
+    return once(build, key, function(tmp)
+      build.emit { type = "step_running", target = where.target, step = step }
+      return build.slots:with(execute_run, build, where, step, chain, tmp)
+    end)
+  end)
+end
+
+-- Where a COPY takes its files from: { root= } or { lowers= }, and whether owners are kept.
+local function source_of(build, where, step)
+  if not step.from then return { root = where.context, ignore = where.ignore } end
+  local chain
+  if step.from.stage then chain = where.stage_chain(step.from.stage)
+  else chain = images.resolve(build, step.from.image, where.platform).chain end
+  return { chain = chain, preserve = true }
+end
+
+local function scan(build, where, step, source)
+  local digests = {}
+  local lowers = source.chain and images.lowers(build, source.chain)
+  if #step.sources > 0 then
+    local found = fail.check(snapshot.scan { root = source.root, lowers = lowers, paths = step.sources,
+      ignore = source.ignore, excludes = step.excludes, cache = source.root and build.stat_cache(source.root),
+      userxattr = build.userxattr })
+    digests[1] = { name = "", digest = found.digest }
+    if found.files == 0 and found.bytes == 0 and #(found.matches or {}) == 0 then
+      build.emit { type = "warning", target = where.target, where = where.file .. ":" .. step.line,
+        text = "no file matches " .. table.concat(step.sources, " ") .. "; the layer is empty" }
+    end
+  end
+  for _, file in ipairs(step.inline or {}) do
+    digests[#digests + 1] = { name = file.name, digest = require("bakery.digest").sha256(file.data) }
+  end
+  return digests, lowers
+end
+
+--- COPY and ADD of local files, of other stages and of images.
+function M.copy(build, where, step, chain)
+  return located(where, step, function()
+    for _, s in ipairs(step.sources) do
+      if s:match("^https?://") or s:match("^git@") or s:match("%.git[#?]?") and s:match("^%a+://") then
+        fail.raise(step_error(where, step, { code = "build.unsupported", class = "usage",
+          message = step.add and "ADD of a URL is not available in the embedded builder yet"
+            or "COPY takes no URL; use ADD or fetch it in a RUN",
+          hint = "fetch it in a RUN, or use --backend buildx" }))
+      end
+    end
+    local source = source_of(build, where, step)
+    local digests, from_lowers = scan(build, where, step, source)
+    local key = keys.copy { add = step.add, platform = where.platform, parent = chain.id, dest = step.dest,
+      sources = digests, chown = step.chown, chmod = step.chmod, link = step.link, preserve = source.preserve,
+      unpack = step.unpack, epoch = build.epoch, salt = build.salt }
+    return once(build, key, function(tmp)
+      build.emit { type = "step_running", target = where.target, step = step }
+      local upper = tmp .. "/upper"
+      local lowers = step.link and {} or images.lowers(build, chain)
+      fail.check(snapshot.copy { from = from_lowers and { lowers = from_lowers } or { root = source.root },
+        sources = step.sources, dest = step.dest, lowers = lowers, upper = upper, chown = step.chown,
+        chmod = step.chmod, ignore = source.ignore, excludes = step.excludes, link = step.link or false,
+        unpack = step.add and step.unpack ~= false, inline = step.inline, epoch = build.epoch,
+        preserve_owner = source.preserve or false, userxattr = build.userxattr })
+      local packed = fail.check(archive.pack { dir = upper })
+      publish(build, upper, { diff_id = packed.diff_id, size = packed.tar_size, entries = packed.entries })
+      return { diff_id = packed.diff_id }
+    end)
+  end)
+end
+
+--- WORKDIR: a layer of its own with the directory, empty when it exists already.
+function M.workdir(build, where, step, chain)
+  return located(where, step, function()
+    local key = keys.mkdir { parent = chain.id, path = step.path, uid = step.user, epoch = build.epoch,
+      salt = build.salt }
+    return once(build, key, function(tmp)
+      local lowers = images.lowers(build, chain)
+      local upper = tmp .. "/upper"
+      fail.check(fs.mkdir(upper))
+      local found = snapshot.lookup { lowers = lowers, path = step.path }
+      if found and found.type ~= "dir" then
+        fail.raise(step_error(where, step, { code = "build.not_a_directory",
+          message = "WORKDIR " .. step.path .. ": exists and is not a directory" }))
+      elseif not found then
+        local user = fail.check(snapshot.user { lowers = lowers, spec = step.user or "" })
+        fail.check(snapshot.mkdir { lowers = lowers, upper = upper, path = step.path, mode = 493, uid = user.uid,
+          gid = user.gid, epoch = build.epoch, userxattr = build.userxattr })
+      end
+      local packed = fail.check(archive.pack { dir = upper })
+      publish(build, upper, { diff_id = packed.diff_id, size = packed.tar_size, entries = packed.entries })
+      return { diff_id = packed.diff_id }
+    end)
+  end)
+end
+
+return M
