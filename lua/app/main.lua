@@ -1,10 +1,13 @@
 --- Entry point: main(argv) returns the exit code.
 local host = require "app.host"
-return function(argv)
-  if argv[1] == "version" or argv[1] == "--version" then
-    print("bakery " .. host.version)
+
+local function main(argv)
+  if argv[1] == "version" and not argv[2] or argv[1] == "--version" then
+    io.stdout:write("bakery ", host.version, "\n")
     return 0
   end
   if argv[1] == "lua" then return require("app.lua").main(argv) end
-  return 2
+  return require("app.cli").main(argv)
 end
+
+return main

@@ -1,0 +1,34 @@
+--- Error objects as text for people: place, message, source line with caret, hint, log tail.
+local error_object = require "bakery.error"
+
+local M = {}
+
+--- Text of an error without trailing newline.
+---@param e any
+---@param opts table { color=, debug= }
+---@return string
+function M.text(e, opts)
+  if type(e) ~= "table" then return "bakery: " .. tostring(e) end
+  if e.path and e.line and not e.source then
+    local f = io.open(e.path, "r")
+    if f then
+      local n = 0
+      for line in f:lines() do
+        n = n + 1
+        if n == e.line then
+          e.source = line
+          break
+        end
+      end
+      f:close()
+    end
+  end
+  local out = { error_object.format(e, opts) }
+  if e.log and #e.log > 0 then
+    out[#out + 1] = ("  last %d lines of output:"):format(#e.log)
+    for _, line in ipairs(e.log) do out[#out + 1] = "  | " .. line end
+  end
+  return table.concat(out, "\n")
+end
+
+return M
