@@ -1,0 +1,92 @@
+--- `bakery get …`: questions about the project, answered on standard output.
+local json = require "bakery.json"
+local fail = require "app.fail"
+local session = require "app.session"
+
+local M = {}
+
+local function selected(values)
+  local plans = require "app.plan"
+  local project = session.project(values)
+  local targets, err = plans.targets(project, values)
+  return fail.check(targets, err), project
+end
+
+local function child(o, key)
+  if o[key] == nil then o[key] = json.object() end
+  return o[key]
+end
+
+--- Tags: image → version → [variant] → [OS] → list, or uid → list.
+function M.tags(values)
+  local out = json.object()
+  for _, t in ipairs((selected(values))) do
+    local tags = json.array(t.tags)
+    if values.output == "uid" then
+      out[t.uid] = tags
+    else
+      local level, last = child(out, t.image), t.version
+      for _, key in ipairs { t.variant or false, t.os or false } do
+        if key then
+          level = child(level, last)
+          last = key
+        end
+      end
+      level[last] = tags
+    end
+  end
+  session.print_json(out)
+  return 0
+end
+
+function M.targets(values)
+  local list = selected(values)
+  if values.json then
+    local out = json.array {}
+    for i, t in ipairs(list) do
+      out[i] = json.object { { "uid", t.uid }, { "image", t.image }, { "version", t.version },
+        { "variant", t.variant or json.null }, { "os", t.os or json.null }, { "platforms", json.array(t.platforms) },
+        { "containerfile", t.containerfile } }
+    end
+    session.print_json(out)
+  else
+    for _, t in ipairs(list) do io.stdout:write(t.uid, "\n") end
+  end
+  return 0
+end
+
+local function print_names(values, names)
+  if values.json then session.print_json(json.array(names))
+  else for _, n in ipairs(names) do io.stdout:write(n, "\n") end end
+  return 0
+end
+
+function M.images(values)
+  local names = {}
+  for i, image in ipairs(session.project(values).images) do names[i] = image.name end
+  return print_names(values, names)
+end
+
+function M.versions(values)
+  local names, known = {}, {}
+  for _, image in ipairs(session.project(values).images) do
+    known[#known + 1] = image.name
+    if image.name == values[1] then
+      for i, v in ipairs(image.versions) do names[i] = v.name end
+      return print_names(values, names)
+    end
+  end
+  local near = require("bakery.suggest").nearest(values[1], known)
+  return fail.raise { class = "build", code = "unknown_image", message = "no image '" .. values[1] .. "'",
+    hint = near and "did you mean '" .. near .. "'?" or "images: " .. table.concat(known, ", ") }
+end
+
+function M.registries(values)
+  local names = {}
+  for i, r in ipairs(session.project(values).registries) do
+    names[i] = r.namespace and r.host .. "/" .. r.namespace or r.host
+  end
+  return print_names(values, names)
+end
+
+return M

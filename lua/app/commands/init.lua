@@ -1,0 +1,84 @@
+--- Every command of the program, in the order of the help. A command is
+---   { name=, aliases=, summary=, description=, group=, args=, options=, run=fn(values, command) -> exit code,
+---     subcommands=, hidden=, prepare=fn(command, args) -> command, raw=fn(args) -> exit code }
+--- Implementations are loaded when they run.
+local options = require "app.cli.options"
+
+local M = {}
+
+local function lazy(module, name)
+  return function(values, command) return require("app.commands." .. module)[name](values, command) end
+end
+
+local function recipe_command(name, summary, aliases)
+  return { name = name, aliases = aliases, summary = summary, group = "Daily work", recipe = name,
+    prepare = lazy("recipe", "prepare"), run = lazy("recipe", "run") }
+end
+
+local dry_run = { name = "dry-run", type = "flag", help = "show what would be done" }
+
+M.list = {
+  recipe_command("build", "build the selected targets", { "bake", "b" }),
+  recipe_command("test", "run the checks of built images"),
+  recipe_command("publish", "push built images by digest, then set their tags"),
+  { name = "plan", group = "Daily work", summary = "print the plan of the selected targets as JSON",
+    options = options.selection, run = lazy("plan", "run") },
+  { name = "get", group = "Daily work", summary = "ask the project for names", subcommands = {
+    { name = "tags", summary = "print the tags of the selected targets as JSON",
+      options = options.join({ { name = "output", type = "enum", choices = { "component", "uid" },
+        default = "component", help = "nested by component, or by target uid" } }, options.selection),
+      run = lazy("get", "tags") },
+    { name = "targets", summary = "print the selected targets", options = options.selection,
+      run = lazy("get", "targets") },
+    { name = "images", summary = "print the images of the project", run = lazy("get", "images") },
+    { name = "versions", summary = "print the versions of an image", args = { { name = "IMAGE", complete = "image" } },
+      run = lazy("get", "versions") },
+    { name = "registries", summary = "print the registries of the project", run = lazy("get", "registries") },
+  } },
+  { name = "check", group = "Daily work", summary = "validate bakery.yaml, Containerfiles and recipes, change nothing",
+    run = lazy("check", "run") },
+  { name = "recipe", group = "Recipes", summary = "run a recipe by name",
+    args = { { name = "NAME", complete = "recipe" } }, prepare = lazy("recipe", "prepare"), run = lazy("recipe", "run") },
+  { name = "recipes", group = "Recipes", summary = "list and inspect recipes", subcommands = {
+    { name = "list", summary = "list all recipes and where they come from", run = lazy("recipes", "list") },
+    { name = "show", summary = "print a recipe's steps and options",
+      args = { { name = "NAME", complete = "recipe" } },
+      options = { { name = "why", type = "flag", help = "file and line each step comes from, and what is shadowed" } },
+      run = lazy("recipes", "show") },
+    { name = "which", summary = "print the file a recipe is taken from",
+      args = { { name = "NAME", complete = "recipe" } },
+      options = { { name = "all", short = "a", type = "flag", help = "shadowed files too" } },
+      run = lazy("recipes", "which") },
+    { name = "eject", summary = "copy a stock recipe into the project to change it",
+      args = { { name = "NAME", complete = "recipe" } },
+      options = { { name = "force", type = "flag", help = "replace an existing file" }, dry_run },
+      run = lazy("recipes", "eject") },
+    { name = "check", summary = "load every recipe and report problems", run = lazy("recipes", "check") },
+  } },
+  { name = "store", group = "Maintenance", summary = "look at and clean the local store", subcommands = {
+    { name = "du", summary = "how much space what takes", run = lazy("store", "du") },
+    { name = "ls", summary = "images in the store", run = lazy("store", "ls") },
+    { name = "gc", summary = "remove what nothing needs",
+      options = { dry_run,
+        { name = "max-bytes", type = "int", help = "shrink the store to about this many bytes" },
+        { name = "max-age", type = "int", metavar = "DAYS", help = "drop cache entries unused for so long" } },
+      run = lazy("store", "gc") },
+    { name = "check", summary = "verify digests of blobs and layers", run = lazy("store", "check") },
+  } },
+  { name = "doctor", group = "Maintenance", summary = "say what works on this machine and how to fix what does not",
+    run = lazy("doctor", "run") },
+  { name = "lua", group = "Scripting", summary = "run a Lua script with bakery's modules",
+    args = { { name = "FILE", optional = true, complete = "file" }, { name = "ARGS", optional = true, many = true } },
+    options = { { name = "e", type = "string", metavar = "CODE", help = "run this code first (written -e CODE)" } },
+    run = lazy("lua", "run") },
+  { name = "completion", group = "Scripting", summary = "print a shell completion script",
+    args = { { name = "bash|zsh|fish" } }, run = lazy("meta", "completion") },
+  { name = "man", group = "Scripting", summary = "print the manual page", run = lazy("meta", "man") },
+  { name = "version", group = "Scripting", summary = "print the version", run = lazy("meta", "version") },
+  { name = "help", group = "Scripting", summary = "print help", args = { { name = "TOPIC", optional = true, many = true } },
+    run = lazy("meta", "help") },
+  { name = "__complete", hidden = true, summary = "names for shell completion",
+    args = { { name = "KIND" } }, run = lazy("meta", "complete") },
+}
+
+return M
