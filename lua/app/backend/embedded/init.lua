@@ -161,12 +161,13 @@ end
 
 --- Builds all targets of a plan; failures are collected, other targets go on unless fail_fast.
 ---@param plan table the plan document
----@param opts table { targets={uid…}|nil, fail_fast=, on_result=fn(result) }
+---@param opts table { only={uid…}|nil, fail_fast=, on_result=fn(result) }
 ---@return table[] results in plan order: { uid=, status="ok"|"failed"|"skipped", error=, … }
 function Backend:build(plan, opts)
   opts = opts or {}
   local results, tasks, failed = {}, {}, false
-  for i, uid in ipairs(plan.order) do
+  local order = opts.only or plan.order
+  for i, uid in ipairs(order) do
     tasks[i] = task.spawn(function()
       if failed and opts.fail_fast then
         results[i] = { uid = uid, status = "skipped", tags = plan.targets[uid].tags or {} }
@@ -196,7 +197,7 @@ function Backend:build(plan, opts)
     local ok, err = t:try_wait()
     if not ok then
       if not task.is_cancelled(err) then interrupted = err end
-      results[i] = results[i] or { uid = plan.order[i], status = "skipped", tags = {} }
+      results[i] = results[i] or { uid = order[i], status = "skipped", tags = {} }
     end
   end
   if interrupted then error(interrupted, 0) end
@@ -233,21 +234,24 @@ function Backend:load(target)
   return result
 end
 
---- Pushes results: first all content by digest, then, when every one of them is there, the tags.
+--- Uploads results by digest; no tag is touched.
 ---@param results table[]
----@param opts table { repositories_only=repository to push by digest only (temporary registry) }
-function Backend:push(results, opts)
-  opts = opts or {}
+---@param opts table|nil { temp=fn(result) -> the one repository to push to instead of the tags' }
+function Backend:push_content(results, opts)
   task.map(results, 4, function(result)
     self:finish(result)
-    local repos = opts.temp and { opts.temp(result) } or output.repositories(result)
+    local repos = opts and opts.temp and { opts.temp(result) } or output.repositories(result)
     for _, repo in ipairs(repos) do
       self.emit { type = "push_started", target = result.uid, repository = repo, digest = result.digest }
       output.push_content(self, result, repo)
     end
     result.pushed = repos
   end)
-  if opts.temp then return end
+end
+
+--- Sets the tags of results that push_content has uploaded, in plan order.
+---@param results table[]
+function Backend:push_tags(results)
   for _, result in ipairs(results) do
     local repos, tags = output.repositories(result)
     for _, repo in ipairs(repos) do
@@ -257,6 +261,12 @@ function Backend:push(results, opts)
       end
     end
   end
+end
+
+--- push_content, then, when all of it has arrived, push_tags.
+function Backend:push(results, opts)
+  self:push_content(results, opts)
+  if not (opts and opts.temp) then self:push_tags(results) end
 end
 
 --- Writes results elsewhere: "oci:DIR" or "docker-archive:FILE".

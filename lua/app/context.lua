@@ -1,0 +1,169 @@
+--- The context that recipe steps get. Public fields and methods are documented in stdlib/README.md;
+--- everything is made when a step first asks for it.
+local json = require "bakery.json"
+local loop = require "bakery.loop"
+local exit = require "app.cli.exit"
+local fail = require "app.fail"
+local report = require "app.report"
+local results_doc = require "app.results"
+local session = require "app.session"
+
+local M = {}
+
+---@class app.context
+---@field args table parsed options of the recipe
+---@field arg table the --arg K=V pairs
+---@field results table[] one per target, in plan order
+local Context = {}
+
+local lazy = {}
+
+function lazy.document(self)
+  local doc, project = session.plan(self.args)
+  rawset(self, "project", project)
+  return doc
+end
+
+function lazy.project(self)
+  if rawget(self, "document") == nil and not self.args.plan_file then
+    local _ = self.document
+    return rawget(self, "project")
+  end
+end
+
+function lazy.dir(self)
+  if self.args.plan_file then
+    local found = require("app.project").find(self.args.context or ".", { context = self.args.context ~= nil })
+    return type(found) == "string" and found or require("bakery.fs").realpath(self.args.context or ".")
+  end
+  return self.project.dir
+end
+
+function lazy.plan(self) return session.backend_plan(self.document) end
+
+function lazy.backend(self)
+  local a = self.args
+  return require("app.backend").get(a.backend or "embedded").open {
+    dir = self.dir, store = a.store, jobs = a.jobs, epoch = session.epoch(a, self.dir), no_cache = a.cache == false,
+    pull = a.pull, network = a.network, security = a.security, compression = a.compression,
+    level = a.compression_level, run_id = self.run_id, emit = function(e) self.reporter:event(e) end,
+    clean = a.clean, args = a }
+end
+
+Context.__index = function(self, key)
+  local method = Context[key]
+  if method ~= nil then return method end
+  local make = lazy[key]
+  if make then
+    local value = make(self)
+    rawset(self, key, value)
+    return value
+  end
+end
+
+--- Opens the context of one recipe run.
+---@param values table parsed options
+---@param definition table the recipe
+function M.open(values, definition)
+  local self = setmetatable({ args = values, arg = values.arg or {}, results = {}, recipe = definition.name,
+    started = loop.now(), run_id = os.date("!%Y%m%dT%H%M%SZ") .. "-" .. require("bakery.process").pid(),
+    debug = values.debug, failures = {} }, Context)
+  rawset(self, "reporter", report.open(values))
+  rawset(self, "say", function(text) self.reporter:event { type = "message", text = text } end)
+  rawset(self, "plan_text", function() return require("app.plan").encode(self.document) end)
+  rawset(self, "warn", function(text) self.reporter:event { type = "warning", text = text } end)
+  return self
+end
+
+--- Records a target's result and writes the results document, so that a stopped run leaves what it had.
+function Context:record(result)
+  local at = #self.results + 1
+  for i, r in ipairs(self.results) do if r.uid == result.uid then at = i end end
+  self.results[at] = result
+  results_doc.write(self)
+end
+
+--- Results that are good so far.
+---@return table[]
+function Context:good()
+  local out = {}
+  for _, r in ipairs(self.results) do if r.status == "ok" then out[#out + 1] = r end end
+  return out
+end
+
+--- Results that are not.
+---@return table[]
+function Context:bad()
+  local out = {}
+  for _, r in ipairs(self.results) do if r.status ~= "ok" then out[#out + 1] = r end end
+  return out
+end
+
+--- Notes a verdict that makes the run fail at its end without stopping it now.
+---@param class string exit-code class
+---@param message string
+function Context:fail_later(class, message) table.insert(self.failures, { class = class, message = message }) end
+
+--- Raises an error of a class ("build", "test", "gate", "usage", …).
+function Context.fail(fields) fail.raise(fields) end
+
+--- Puts results of the last build of the planned targets into the context; raises when one is missing.
+function Context:load_results()
+  local missing = {}
+  for _, uid in ipairs(self.plan.order) do
+    local r = self.backend.load and self.backend:load(self.plan.targets[uid])
+    if r then self.results[#self.results + 1] = r else missing[#missing + 1] = uid end
+  end
+  if #missing > 0 then
+    fail.raise { class = "build", code = "not_built", message = "not built yet: " .. table.concat(missing, ", "),
+      hint = "run `bakery build` with the same selection first" }
+  end
+end
+
+--- Writes --metadata-file and prints the summary.
+function Context:report()
+  local a = self.args
+  if a.metadata_file then
+    for _, r in ipairs(self:good()) do if self.backend.finish then self.backend:finish(r) end end
+    local text = json.encode(require("app.plan").metadata(self:good(), self.document), { indent = 2 }) .. "\n"
+    fail.check(require("bakery.fs").write(a.metadata_file, text))
+  end
+  if a.summary_format == "json" then
+    io.stdout:write(json.encode(results_doc.document(self, nil), { indent = 2 }), "\n")
+  elseif a.summary ~= false and not a.quiet and not a.json then
+    self.reporter:finish()
+    io.stderr:write(table.concat(results_doc.summary(self), "\n"), "\n")
+  end
+end
+
+local function failure_class(self)
+  local good, bad, kinds = #self:good(), 0, {}
+  for _, r in ipairs(self.results) do
+    if r.status ~= "ok" then
+      bad = bad + 1
+      if r.status == "failed" then kinds[type(r.error) == "table" and r.error.class or "build"] = true end
+    end
+  end
+  for _, f in ipairs(self.failures) do kinds[f.class] = true end
+  if bad > 0 and good > 0 and not self.args.fail_fast and (kinds.build or kinds.infra) then kinds.partial = true end
+  -- Failures of single targets count as build failures; only a run without any other kind keeps theirs.
+  if kinds.partial then kinds.build = nil end
+  for _, class in ipairs(exit.order) do
+    if kinds[class] then return class end
+  end
+  return bad > 0 and "build" or "ok"
+end
+
+--- Ends the run: results document, backend, reporter; returns the exit code.
+function Context:close(err)
+  local class = err and "build" or failure_class(self)
+  if #self.results > 0 then results_doc.write(self, err and (type(err) == "table" and err.class or "build") or class) end
+  local backend = rawget(self, "backend")
+  if backend then backend:close() end
+  self.reporter:finish()
+  for _, f in ipairs(self.failures) do io.stderr:write("bakery: ", f.message, "\n") end
+  if self.args.json and not err then io.stdout:write(json.encode(results_doc.document(self, class), { indent = 2 }), "\n") end
+  return exit.code[class]
+end
+
+return M

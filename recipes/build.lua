@@ -1,0 +1,78 @@
+--- Stock recipe `build`: plan, build every target, write outputs, push, report.
+local recipe = require "bakery.recipe"
+
+return recipe.new {
+  summary = "build the selected targets",
+  needs = { "plan", "backend" },
+  options = {
+    { name = "plan", type = "flag", help = "print the plan as JSON and stop" },
+    { name = "push", type = "switch", default = false, help = "push every target's tags when all were built" },
+    { name = "load", type = "switch", default = true, help = "load into the engine (buildx only)" },
+    { name = "output", type = "list", metavar = "oci:DIR|docker-archive:FILE", complete = "file",
+      help = "also write the images there (repeatable)" },
+    { name = "fail-fast", type = "flag", help = "stop everything at the first failure" },
+    { name = "keep-going", short = "k", type = "flag", help = "push what was built although other targets failed" },
+    { name = "retry", type = "int", default = 0, min = 0, help = "further attempts for a failed target" },
+    { name = "cache", type = "switch", default = true, help = "use results of earlier builds" },
+    { name = "pull", type = "switch", default = false, help = "look base images up in their registry again" },
+    { name = "network", type = "enum", choices = { "host", "none" }, default = "host", help = "network of RUN" },
+    { name = "security", type = "enum", choices = { "default", "strict" }, default = "default",
+      help = "strict: no-new-privileges in RUN (sudo stops working)" },
+    { name = "reproducible", type = "flag", help = "clamp all times to the commit's (same inputs, same digests)" },
+    { name = "compression", type = "enum", choices = { "gzip", "zstd", "none" }, default = "gzip",
+      help = "of layers that are exported" },
+    { name = "compression-level", type = "int", min = 1, help = "its level [default: 6, zstd 3]" },
+    { name = "metadata-file", type = "string", metavar = "FILE", complete = "file",
+      help = "write build metadata in the shape of buildx" },
+    { name = "cache-registry", type = "string", metavar = "REPO", help = "registry prefix of cache references in the plan" },
+    { name = "temp-registry", type = "string", metavar = "REPO", help = "push by digest to REPO/IMAGE/tmp instead of tagging" },
+    { name = "clean", type = "switch", default = true, help = "remove temporary files" },
+    { name = "strategy", type = "enum", choices = { "bake", "build" }, default = "bake", help = "for buildx" },
+    { name = "summary", type = "switch", default = true, help = "print the summary table" },
+    { name = "summary-format", type = "enum", choices = { "table", "json" }, default = "table",
+      help = "table on standard error or JSON on standard output" },
+  },
+  steps = {
+    { "plan", function(ctx)
+      if ctx.args.plan then
+        io.stdout:write(ctx.plan_text())
+        return "stop"
+      end
+      ctx.say(("%d target%s"):format(#ctx.plan.order, #ctx.plan.order == 1 and "" or "s"))
+    end, doc = "compute the plan" },
+    { "build", function(ctx)
+      local todo, attempt = nil, 0
+      repeat
+        for _, r in ipairs(ctx.backend:build(ctx.plan, { only = todo, fail_fast = ctx.args.fail_fast,
+          push = ctx.args.push, on_result = function(r) ctx:record(r) end })) do
+          ctx:record(r)
+        end
+        todo = {}
+        for _, r in ipairs(ctx:bad()) do todo[#todo + 1] = r.uid end
+        attempt = attempt + 1
+        if #todo > 0 and attempt <= ctx.args.retry then
+          ctx.warn(("attempt %d of %d failed for %s"):format(attempt, ctx.args.retry + 1, table.concat(todo, ", ")))
+        end
+      until #todo == 0 or attempt > ctx.args.retry
+    end, doc = "build all targets" },
+    { "export", function(ctx)
+      for _, spec in ipairs(ctx.args.output or {}) do
+        if #ctx:good() > 0 then
+          ctx.backend:export(ctx:good(), spec)
+          ctx.say("wrote " .. spec)
+        end
+      end
+    end, doc = "write --output" },
+    { "push", function(ctx)
+      if not ctx.args.push or ctx.backend.pushes_itself then return end
+      if #ctx:bad() > 0 and not ctx.args.keep_going then
+        ctx.warn("nothing was pushed because a target failed (--keep-going pushes the others)")
+        return
+      end
+      local temp = ctx.args.temp_registry
+      ctx.backend:push(ctx:good(), { temp = temp and function(r) return r.tags[1] end or nil })
+      for _, r in ipairs(ctx:good()) do ctx:record(r) end
+    end, doc = "push content by digest, then the tags" },
+    { "report", function(ctx) ctx:report() end, doc = "metadata file and summary" },
+  },
+}

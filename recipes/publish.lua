@@ -1,0 +1,34 @@
+--- Stock recipe `publish`: push what was built, by digest first; tags move only when every target of
+--- the selection has arrived.
+local recipe = require "bakery.recipe"
+
+return recipe.new {
+  summary = "push built images by digest, then set their tags",
+  needs = { "plan", "backend" },
+  options = {
+    { name = "dry-run", type = "flag", help = "show what would be pushed and tagged" },
+    { name = "compression", type = "enum", choices = { "gzip", "zstd", "none" }, default = "gzip", help = "of layers" },
+    { name = "compression-level", type = "int", min = 1, help = "its level [default: 6, zstd 3]" },
+    { name = "reproducible", type = "flag", help = "as given to build" },
+    { name = "metadata-file", type = "string", metavar = "FILE", complete = "file",
+      help = "write build metadata in the shape of buildx" },
+    { name = "summary", type = "switch", default = true, help = "print the summary table" },
+  },
+  steps = {
+    { "load", function(ctx) ctx:load_results() end, doc = "find the results of the last build" },
+    { "stage", function(ctx)
+      if ctx.args.dry_run then
+        for _, r in ipairs(ctx.results) do
+          for _, tag in ipairs(r.tags) do ctx.say("would push " .. r.uid .. " as " .. tag) end
+        end
+        return "stop"
+      end
+      ctx.backend:push_content(ctx.results)
+    end, doc = "push all content by digest" },
+    { "tag", function(ctx)
+      ctx.backend:push_tags(ctx.results)
+      for _, r in ipairs(ctx.results) do ctx:record(r) end
+    end, doc = "set the tags" },
+    { "report", function(ctx) ctx:report() end, doc = "metadata file and summary" },
+  },
+}
