@@ -1,0 +1,71 @@
+--- `bakery store …`: the local store.
+local json = require "bakery.json"
+local store = require "bakery.store"
+local fail = require "app.fail"
+local format = require "app.report.format"
+local session = require "app.session"
+
+local M = {}
+
+local function open(values)
+  local embedded = require "app.backend.embedded"
+  fail.check(require("bakery.sandbox").enter())
+  return fail.check(store.open(values.store or embedded.store_dir(), { create = true }))
+end
+
+function M.du(values)
+  local s <close> = open(values) -- luacheck: ignore
+  local du = fail.check(s:du())
+  if values.json then
+    session.print_json(du)
+    return 0
+  end
+  local names = {}
+  for k in pairs(du) do names[#names + 1] = k end
+  table.sort(names)
+  local rows = { { "WHAT", "SIZE", "COUNT" } }
+  for _, k in ipairs(names) do
+    if type(du[k]) == "table" then
+      rows[#rows + 1] = { k, format.bytes(du[k].bytes or 0), tostring(du[k].count or 0) }
+    end
+  end
+  io.stdout:write(table.concat(format.table(rows), "\n"), "\n")
+  return 0
+end
+
+function M.ls(values)
+  local s <close> = open(values) -- luacheck: ignore
+  local rows, out = { { "IMAGE", "PLATFORM", "IMAGE ID", "SIZE" } }, json.array {}
+  for _, name in ipairs(s:refs "image/") do
+    local r = s:get_ref(name)
+    if r then
+      rows[#rows + 1] = { r.name, r.platform, format.short(r.config), r.size and format.bytes(r.size) or "-" }
+      out[#out + 1] = json.object { { "name", r.name }, { "platform", r.platform }, { "image_id", r.config } }
+    end
+  end
+  if values.json then session.print_json(out)
+  else io.stdout:write(table.concat(format.table(rows), "\n"), "\n") end
+  return 0
+end
+
+function M.gc(values)
+  local s <close> = open(values) -- luacheck: ignore
+  local report = fail.check(s:gc { dry_run = values.dry_run or false, max_bytes = values.max_bytes,
+    max_age = values.max_age and values.max_age * 86400 })
+  if values.json then session.print_json(report)
+  else
+    io.stdout:write(("%s %d objects, %s\n"):format(values.dry_run and "would remove" or "removed", report.removed or 0,
+      format.bytes(report.bytes or 0)))
+  end
+  return 0
+end
+
+function M.check(values)
+  local s <close> = open(values) -- luacheck: ignore
+  local problems = fail.check(s:check())
+  for _, p in ipairs(problems) do io.stdout:write(type(p) == "table" and (p.message or p.path) or p, "\n") end
+  io.stderr:write(#problems == 0 and "the store is sound\n" or #problems .. " problems\n")
+  return #problems == 0 and 0 or 1
+end
+
+return M

@@ -1,0 +1,148 @@
+--- Development versions: entries of `devVersions` resolved to versions. Look-ups go through the
+--- resolver (see constraints.lua), which for products gets
+--- resolver{kind="stream", product=, channel=, release_branch=, version=, oses={{name=, build_os=,
+--- platforms=}…}} -> {version=, channel_latest=bool, urls={[os name]=url}} | nil, err;
+--- an operating system without url is dropped.
+local constraints = require "app.project.constraints"
+local model = require "app.project.model"
+local names = require "app.project.names"
+local problems = require "app.project.problems"
+local registries = require "app.project.registries"
+local version = require "bakery.version"
+
+local M = {}
+
+-- Failures that a pinned version causes are the user's; they are not skipped.
+local FATAL = { ["devspec.substitution"] = true, ["devspec.unavailable"] = true }
+
+local function warn(list, image, entry, message, path)
+  list[#list + 1] = problems.problem("config.dev_version", ("%s: %s"):format(image.name, message), {
+    level = "warning",
+    where = entry._node and ("%s:%d:%d"):format(image.project.name, entry._node.line,
+      entry._node.col) or nil,
+    path = path or problems.path_text(entry._path),
+  })
+end
+
+local function resolve_stream(image, entry, pin, resolver, warnings)
+  if not resolver then
+    return nil, problems.problem("config.no_resolver",
+      ("%s %s has to be looked up, but no resolver is here"):format(entry.product, entry.channel))
+  end
+  local result, err = resolver {
+    kind = "stream",
+    product = entry.product,
+    channel = entry.channel,
+    release_branch = pin.release_branch or entry.release_branch,
+    version = pin.version or entry.version_override,
+    oses = entry.os,
+  }
+  if not result then return nil, err end
+  local oses = {}
+  for _, os in ipairs(entry.os) do
+    local address = result.urls and result.urls[os.name]
+    if address or not result.urls then
+      local copy = {}
+      for k, v in pairs(os) do copy[k] = v end
+      copy.artifact_download_url = address or os.artifact_download_url
+      oses[#oses + 1] = copy
+    else
+      warn(warnings, image, entry, ("no %s build for %s, dropped"):format(entry.product, os.name))
+    end
+  end
+  if #oses == 0 then return nil, problems.problem("config.dev_version", "no OS has a build") end
+  return { name = result.version, os = oses, channel_latest = result.channel_latest ~= false }
+end
+
+local function resolve_dependency(entry, pin, resolver)
+  local pinned = pin.version or entry.version_override
+  if pinned then return { name = pinned, os = entry.os, channel_latest = false } end
+  local all, err = constraints.available(entry.dependency, entry.prerelease, resolver)
+  if not all then return nil, err end
+  local found
+  found, err = version.resolve({ latest = true, count = 1 }, all)
+  if not found then return nil, err end
+  if not found[1] then
+    return nil, problems.problem("config.resolve", "no version is available")
+  end
+  local newest = found[1]
+  return { name = type(newest) == "table" and newest.text or tostring(newest), os = entry.os,
+    channel_latest = true }
+end
+
+local function pinned_now(image, resolver)
+  local out = {}
+  for _, entry in ipairs(image.dependency_constraints) do
+    local versions, err = constraints.resolve(entry, resolver)
+    if not versions then return nil, err end
+    out[#out + 1] = { dependency = entry.dependency, versions = versions }
+  end
+  return out
+end
+
+local function build(image, entry, found, resolver)
+  local fields = {
+    name = found.name,
+    subpath = ".dev-" .. names.subpath(found.name),
+    latest = false,
+    is_dev = true,
+    ephemeral = true,
+    channel = entry.channel,
+    channel_latest = found.channel_latest,
+    os = found.os,
+    values = entry.values,
+    extra_registries = entry.extra_registries,
+    override_registries = entry.override_registries,
+  }
+  if entry.source_type == "dependency" and image.matrix then
+    fields.subpath, fields.ephemeral, fields.is_matrix = image.matrix.subpath, false, true
+    fields.dependencies = { { dependency = entry.dependency, versions = { found.name } } }
+  else
+    local err
+    fields.dependencies, err = pinned_now(image, resolver)
+    if not fields.dependencies then return nil, err end
+  end
+  local out = model.version(fields, image)
+  out._registries = registries.resolve(entry, image:registries())
+  return out
+end
+
+local function describe(entry)
+  return entry.source_type == "dependency" and entry.dependency
+    or ("%s %s"):format(entry.product, entry.channel)
+end
+
+--- The development versions of one image; entries that cannot be resolved are skipped with a
+--- warning, except those that a dev-spec asks for by version.
+---@param image table
+---@param pins table|nil entry -> {version, release_branch}
+---@param resolver function|nil
+---@return table[]|nil versions
+---@return table warnings_or_err
+function M.versions(image, pins, resolver)
+  local out, warnings = {}, {}
+  for _, entry in ipairs(image.dev_versions) do
+    local pin = pins and pins[entry] or {}
+    local found, err
+    if #entry.os == 0 then
+      err = problems.problem("config.no_os", "no operating systems are defined")
+    elseif entry.source_type == "dependency" then
+      found, err = resolve_dependency(entry, pin, resolver)
+    else
+      found, err = resolve_stream(image, entry, pin, resolver, warnings)
+    end
+    local made
+    if found then made, err = build(image, entry, found, resolver) end
+    if made then
+      out[#out + 1] = made
+    elseif FATAL[err.code] then
+      return nil, err
+    else
+      warn(warnings, image, entry, ("development version %s skipped: %s"):format(describe(entry),
+        err.message or tostring(err)))
+    end
+  end
+  return out, warnings
+end
+
+return M
