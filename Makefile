@@ -28,6 +28,7 @@ MODULES := archive digest fs http json loop oci process regex sandbox snapshot s
 # Modules whose cores a module is linked with (house.md: who may include whom), and its libraries.
 USES_archive := digest
 USES_oci := http json digest archive
+USES_sandbox := process
 USES_snapshot := archive digest
 USES_store := digest
 LIBS_archive := -ldeflate -lz -lzstd -lisal -ldl
@@ -48,14 +49,14 @@ STATIC := -l:libyaml.a -l:libjansson.a -l:libpcre2-8.a -l:libuv_a.a -l:libdeflat
 HOST_LIBS := $(STATIC) -lisal -lm -ldl -lpthread
 
 srcs = $(wildcard src/$(1)/*.c)
-objs = $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter-out %/lua_$(1).c,$(call srcs,$(1))))
+objs = $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter-out src/$(1)/lua_%,$(call srcs,$(1))))
 COMMON_OBJS := $(call objs,base) $(call objs,luakit) $(call objs,loop)
 HOST_OBJS := $(sort $(COMMON_OBJS) $(foreach m,$(MODULES) host,$(patsubst src/%.c,$(BUILD)/obj/%.o,$(call srcs,$(m)))))
 
 SHIPPED := $(sort $(shell find lua stdlib recipes templates -type f ! -name README.md ! -name '.*' 2>/dev/null))
 
 .PHONY: all so clean help deps demo test lint bench peers install fuzz parity
-all: build/bakery
+all: build/bakery ## build the program: build/bakery
 
 build/bakery: $(BUILD)/bakery
 	@mkdir -p build && ln -f $< $@ 2>/dev/null || cp -f $< $@
@@ -109,5 +110,74 @@ fuzz-replay: $(FUZZ)
 
 clean:
 	rm -rf build
+
+# --- Debian packages ------------------------------------------------------------------------------
+BUILD_PACKAGES := gcc make pkg-config libc6-dev liblua5.4-dev libyaml-dev libjansson-dev libpcre2-dev \
+  libcurl4-openssl-dev libssl-dev libarchive-dev libdeflate-dev zlib1g-dev libisal-dev libzstd-dev \
+  libuv1-dev libsqlite3-dev libseccomp-dev libcap-dev ca-certificates git
+DEMO_PACKAGES := busybox-static
+TEST_PACKAGES := lua5.4 lua-busted lua-check lua-filesystem docker-registry skopeo umoci buildah podman \
+  crun python3 python3-jinja2 python3-yaml mmdebstrap busybox-static uidmap libcap2-bin util-linux \
+  apache2-utils openssl procps shellcheck man-db bash-completion zsh fish gzip zstd tar
+
+# Installs what is missing; silent and offline when nothing is.
+define install_packages
+@missing=""; for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' \
+  || missing="$$missing $$p"; done; \
+if [ -n "$$missing" ]; then echo "installing:$$missing"; \
+  if [ "$$(id -u)" != 0 ]; then echo "needs root: apt-get install$$missing" >&2; exit 1; fi; \
+  { apt-get install -y --no-install-recommends $$missing >/dev/null 2>&1 || { apt-get update -q \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; }; } >&2; fi
+endef
+
+deps: ## install every Debian package needed (build, demo and tests)
+	$(call install_packages,$(BUILD_PACKAGES) $(DEMO_PACKAGES) $(TEST_PACKAGES))
+.PHONY: deps-build
+deps-build:
+	$(call install_packages,$(BUILD_PACKAGES) $(DEMO_PACKAGES))
+
+# --- the two commands of the README ---------------------------------------------------------------
+demo: deps-build ## install what is needed, build bakery, build and check the example's images
+	@$(MAKE) -s build/bakery
+	@sh examples/quickstart/demo.sh build/bakery
+
+# LUA_PATH for busted under the program's own interpreter.
+RUN_TESTS = BUILD=$(BUILD) $(BUILD)/bakery lua tests/run.lua
+test: deps ## install what is needed and run all tests (SANITIZE=1: under ASan and UBSan)
+	@$(MAKE) -s $(BUILD)/bakery $(if $(SANITIZE),,build/bakery) unit fuzz-replay $(if $(SANITIZE),,so)
+	@LUA_PATH="$(CURDIR)/tests/?.lua;/usr/share/lua/5.4/?.lua;/usr/share/lua/5.4/?/init.lua" \
+	  LUA_CPATH="/usr/lib/$$(gcc -print-multiarch)/lua/5.4/?.so" $(RUN_TESTS) $(T)
+
+lint: deps ## warnings as errors, include arrows, luacheck, shellcheck, docs
+	@$(MAKE) -s BUILD=build/lint WERROR=-Werror build/lint/bakery
+	@BUILD=build/lint sh tests/lint/run.sh
+
+bench: deps ## our figures beside a peer's, same machine, same run
+	@$(MAKE) -s build/bakery
+	@build/bakery lua tests/bench/run.lua $(B)
+
+peers: ## Go programs that Debian lacks (crane, regctl, oras, goss …) into build/peers
+	@sh tests/peers.sh build/peers
+
+fuzz: ## libFuzzer on every parser, FUZZ_SECONDS each (clang)
+	@sh tests/fuzz/run.sh $(or $(FUZZ_SECONDS),20)
+
+# --- installation ---------------------------------------------------------------------------------
+SHARE := $(DESTDIR)$(PREFIX)/share
+install: build/bakery ## PREFIX= DESTDIR=: program, man page, completions, recipes and templates to read
+	install -D -m 755 build/bakery $(DESTDIR)$(PREFIX)/bin/bakery
+	mkdir -p $(SHARE)/man/man1 $(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions \
+	  $(SHARE)/fish/vendor_completions.d $(SHARE)/bakery
+	build/bakery man > $(SHARE)/man/man1/bakery.1
+	build/bakery completion bash > $(SHARE)/bash-completion/completions/bakery
+	build/bakery completion zsh > $(SHARE)/zsh/vendor-completions/_bakery
+	build/bakery completion fish > $(SHARE)/fish/vendor_completions.d/bakery.fish
+	cp -r recipes templates stdlib $(SHARE)/bakery/
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r t d; do \
+	  printf '  make %-10s %s\n' "$$t" "$$d"; done
+	@echo "  make            build the program: build/bakery"
+	@echo "  make so         native modules for plain lua5.4: build/release/so"
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

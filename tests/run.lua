@@ -1,0 +1,53 @@
+--- Runs everything: C unit tests, fuzz corpora, Lua specs (busted, under bakery's own interpreter).
+--- Arguments: names (parts of file names) to run only those. Ends with "N passed, N failed".
+local fs = require "bakery.fs"
+local process = require "bakery.process"
+
+local build = os.getenv "BUILD" or "build/release"
+local only = { table.unpack(arg) }
+local passed, failed, skipped = 0, 0, 0
+local bad = {}
+
+local function wanted(name)
+  if #only == 0 then return true end
+  for _, o in ipairs(only) do if name:find(o, 1, true) then return true end end
+end
+
+local function run(name, cmd, env, timeout)
+  local r, err = process.run { cmd = cmd, env = env, merge = true, timeout = timeout or 900 }
+  if not r then r = { code = 1, stdout = tostring(err) } end
+  local p, f, s = r.stdout:match("(%d+) passed, (%d+) failed,? ?(%d*)[^\n]*\n?$")
+  p, f, s = tonumber(p) or 0, tonumber(f) or 0, tonumber(s) or 0
+  if (r.code ~= 0 or r.signal) and f == 0 then f = 1 end
+  passed, failed, skipped = passed + p, failed + f, skipped + s
+  if f > 0 then
+    bad[#bad + 1] = name
+    io.stdout:write(r.stdout, "\n")
+  else
+    for line in r.stdout:gmatch("[^\n]*skipped: needs[^\n]*") do io.stdout:write("  ", line, "\n") end
+  end
+  io.stdout:write(("%-44s %d passed, %d failed%s  %.1fs\n"):format(name, p, f, s > 0 and ", " .. s .. " skipped" or "",
+    r.seconds or 0))
+  io.stdout:flush()
+end
+
+for _, name in ipairs(fs.list "tests/unit") do
+  local test = name:match("^(test_.*)%.c$")
+  if test and wanted(test) then run("unit " .. test, { build .. "/unit/" .. test }) end
+end
+for _, name in ipairs(fs.list "tests/fuzz") do
+  local test = name:match("^fuzz_(.*)%.c$")
+  if test and wanted("fuzz_" .. test) then run("fuzz " .. test, { build .. "/fuzz/fuzz_" .. test, "tests/fuzz/corpus/" .. test }) end
+end
+for _, dir in ipairs { "tests/spec", "tests/e2e" } do
+  for _, name in ipairs(fs.list(dir) or {}) do
+    if name:match("_spec%.lua$") and wanted(name) then
+      run(dir:match("%w+$") .. " " .. name, { build .. "/bakery", "lua", "tests/busted.lua", dir .. "/" .. name },
+        { BAKERY_BIN = fs.realpath(build .. "/bakery"), BAKERY_BUILD = build })
+    end
+  end
+end
+
+if #bad > 0 then io.stdout:write("\nfailed: ", table.concat(bad, ", "), "\n") end
+io.stdout:write(("%d passed, %d failed%s\n"):format(passed, failed, skipped > 0 and ", " .. skipped .. " skipped" or ""))
+os.exit(failed == 0 and passed > 0 and 0 or 1)
