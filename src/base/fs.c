@@ -27,16 +27,18 @@ int bk_read_file(int dirfd, const char *path, struct bk_buf *out, struct bk_err 
   cleanup_close int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return bk_fail_errno(err, errno, "open '%s'", path);
   for (;;) {
-    char *p = bk_buf_reserve(out, 65536);
-    if (!p) break;
-    ssize_t n = read(fd, p, 65536);
+    size_t max = out->max ? out->max : (size_t)1 << 30, room = max - out->len;
+    size_t want = room < 65536 ? room : 65536;
+    char past; /* one byte more than fits tells a full buffer from an overflow */
+    char *p = want ? bk_buf_reserve(out, want) : &past;
+    ssize_t n = read(fd, p, want ? want : 1);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return bk_fail_errno(err, errno, "read '%s'", path);
     if (n == 0) break;
+    if (!want) return bk_fail(err, BK_BUILD, "fs.too_large", "read '%s': file too large", path);
     out->len += (size_t)n;
     out->p[out->len] = '\0';
   }
-  if (out->overflow) return bk_fail(err, BK_BUILD, "fs.too_large", "read '%s': file too large", path);
   return 0;
 }
 
