@@ -8,6 +8,7 @@ int bk_loop_init(struct bk_loop *loop, struct bk_err *err) {
   loop->ready = NULL;
   loop->ready_tail = &loop->ready;
   loop->interrupt = NULL;
+  loop->hooks = NULL;
   return 0;
 }
 
@@ -16,18 +17,47 @@ static void close_handle(uv_handle_t *h, void *arg) {
   if (!uv_is_closing(h)) uv_close(h, NULL);
 }
 
+void bk_loop_hook_add(struct bk_loop *loop, struct bk_loop_hook *hook) {
+  hook->next = loop->hooks;
+  hook->prev = &loop->hooks;
+  if (hook->next) hook->next->prev = &hook->next;
+  loop->hooks = hook;
+}
+
+void bk_loop_hook_remove(struct bk_loop_hook *hook) {
+  if (!hook->prev) return;
+  *hook->prev = hook->next;
+  if (hook->next) hook->next->prev = hook->prev;
+  hook->prev = NULL;
+}
+
 void bk_loop_close(struct bk_loop *loop) {
+  for (struct bk_loop_hook *h; (h = loop->hooks);) {
+    bk_loop_hook_remove(h);
+    h->close(h);
+  }
   uv_walk(&loop->uv, close_handle, NULL);
   uv_run(&loop->uv, UV_RUN_DEFAULT);
   uv_loop_close(&loop->uv);
 }
 
 void bk_wake(struct bk_wait *w) {
+  w->done = true;
   if (w->queued) return;
-  w->done = w->queued = true;
+  w->queued = true;
   w->next = NULL;
   *w->loop->ready_tail = w;
   w->loop->ready_tail = &w->next;
+}
+
+void bk_unwake(struct bk_wait *w) {
+  if (!w->queued) return;
+  struct bk_loop *loop = w->loop;
+  struct bk_wait **p = &loop->ready;
+  while (*p != w) p = &(*p)->next;
+  *p = w->next;
+  if (!*p) loop->ready_tail = p;
+  w->queued = false;
 }
 
 struct bk_wait *bk_loop_pop(struct bk_loop *loop) {
@@ -50,7 +80,8 @@ bool bk_loop_turn(struct bk_loop *loop) {
 
 static void on_work(uv_work_t *req) {
   struct bk_job *job = (struct bk_job *)((char *)req - offsetof(struct bk_job, work));
-  job->rc = job->run(job, &job->err);
+  job->rc = atomic_load(&job->cancel) ? bk_fail(&job->err, BK_BUILD, "cancelled", "cancelled")
+                                      : job->run(job, &job->err);
 }
 
 static void on_worked(uv_work_t *req, int status) {

@@ -13,14 +13,24 @@
 
 struct bk_wait;
 
+/* Something to be torn down with the loop (a child still running, an open pipe). Embedded. */
+struct bk_loop_hook {
+  struct bk_loop_hook *next, **prev; /* prev NULL: not registered */
+  void (*close)(struct bk_loop_hook *hook); /* called once, already removed; may uv_close handles */
+};
+
 struct bk_loop {
   uv_loop_t uv;
   struct bk_wait *ready, **ready_tail;
+  struct bk_loop_hook *hooks;
   void *interrupt; /* set by bk_loop_interrupt: not NULL makes every blocked main-thread wait raise */
 };
 
 int bk_loop_init(struct bk_loop *loop, struct bk_err *err) BK_WARN_UNUSED;
-void bk_loop_close(struct bk_loop *loop); /* closes every handle still open */
+/* Runs the hooks, closes every handle still open and waits for the worker threads. */
+void bk_loop_close(struct bk_loop *loop);
+void bk_loop_hook_add(struct bk_loop *loop, struct bk_loop_hook *hook);
+void bk_loop_hook_remove(struct bk_loop_hook *hook); /* harmless when not registered */
 
 /* Something a coroutine waits for, embedded in the operation's own struct. */
 struct bk_wait {
@@ -37,6 +47,8 @@ struct bk_wait {
 
 /* Marks w done and queues its coroutine; loop thread only; calling it again is harmless. */
 void bk_wake(struct bk_wait *w);
+/* Takes w out of the ready queue: needed before its memory goes away. */
+void bk_unwake(struct bk_wait *w);
 /* Next finished wait, or NULL. */
 struct bk_wait *bk_loop_pop(struct bk_loop *loop);
 /* Lets libuv work: blocks for the next event unless something is ready. False when nothing is

@@ -11,6 +11,8 @@
 #define TASK "bakery.loop.task"
 #define COUNTER "bakery.loop.counter"
 #define EVENT "bakery.loop.event"
+#define SLEEPER "bakery.loop.sleep"
+#define SIGWAIT "bakery.loop.signal"
 
 enum task_state { TASK_READY, TASK_WAITING, TASK_RUNNING, TASK_DONE, TASK_FAILED };
 
@@ -19,16 +21,17 @@ struct task {
   struct bk_wait turn; /* queued: resume without waiting for anything */
   lua_State *co;
   enum task_state state;
-  int nargs;
+  int nargs;            /* -1: has begun */
   struct bk_wait *wait; /* what it is suspended on */
-  bool cancelled, observed;
-  struct waiter *waiters;
+  bool cancelled, failed;
+  struct bk_waiters waiters;
 };
 
-/* One suspended task:wait() or event:wait(). */
-struct waiter {
+/* One suspended call of bk_waiters_await. */
+struct bk_waiter {
   struct bk_wait wait;
-  struct waiter **list, *next;
+  struct bk_waiters *list; /* NULL once taken out */
+  struct bk_waiter *next;
 };
 
 /* --- the loop -------------------------------------------------------------------------------- */
@@ -81,10 +84,10 @@ static struct task *current_task(lua_State *L) {
 
 /* --- scheduler ------------------------------------------------------------------------------- */
 
-static void wake_all(struct waiter **list) {
-  while (*list) {
-    struct waiter *w = *list;
-    *list = w->next;
+void bk_waiters_wake(struct bk_waiters *list) {
+  while (list->first) {
+    struct bk_waiter *w = list->first;
+    list->first = w->next;
     w->list = NULL;
     bk_wake(&w->wait);
   }
@@ -92,7 +95,7 @@ static void wake_all(struct waiter **list) {
 
 static void task_end(lua_State *L, struct task *t, enum task_state state) {
   t->state = state;
-  wake_all(&t->waiters);
+  bk_waiters_wake(&t->waiters);
   /* The task userdata anchors its thread as user value; the table anchored the task. */
   lua_getfield(L, LUA_REGISTRYINDEX, TASKS_KEY);
   lua_pushthread(t->co);
@@ -102,21 +105,57 @@ static void task_end(lua_State *L, struct task *t, enum task_state state) {
   lua_pop(L, 1);
 }
 
+static int push_cancelled(lua_State *L) {
+  struct bk_err err;
+  bk_fail(&err, BK_BUILD, "cancelled", "cancelled");
+  bk_lua_push_err(L, &err);
+  return 1;
+}
+
+/* Message handler: remembers the traceback beside the error. */
+static int task_failed(lua_State *L) {
+  lua_settop(L, 1);
+  lua_getfield(L, LUA_REGISTRYINDEX, TASKS_KEY);
+  lua_pushthread(L);
+  lua_rawget(L, -2);
+  if (lua_touserdata(L, -1)) {
+    luaL_traceback(L, L, NULL, 1);
+    lua_setiuservalue(L, -2, 2);
+  }
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int task_returned(lua_State *L, int status, lua_KContext ctx) {
+  struct task *t = (struct task *)ctx;
+  t->failed = status != LUA_OK && status != LUA_YIELD;
+  return t->failed ? 1 : lua_gettop(L) - 1;
+}
+
+/* The function of every task's coroutine. Protected, because only errors that are caught unwind a
+ * coroutine's stack and run its closers. */
+static int task_main(lua_State *L) {
+  struct task *t = current_task(L);
+  lua_pushcfunction(L, task_failed);
+  lua_insert(L, 1);
+  int rc = lua_pcallk(L, t->nargs, LUA_MULTRET, 1, (lua_KContext)t, task_returned);
+  return task_returned(L, rc, (lua_KContext)t);
+}
+
 static void task_resume(lua_State *L, struct task *t) {
   int nres = 0, nargs = t->nargs;
-  if (t->state == TASK_READY && t->cancelled && t->nargs >= 0) { /* cancelled before it began */
+  if (t->state == TASK_READY && t->cancelled && nargs >= 0) { /* cancelled before it began */
     lua_settop(t->co, 0);
-    lua_pushliteral(t->co, "cancelled");
+    push_cancelled(t->co);
     task_end(L, t, TASK_FAILED);
     return;
   }
-  t->nargs = 0;
   t->wait = NULL;
   t->state = TASK_RUNNING;
-  int rc = lua_resume(t->co, L, nargs < 0 ? 0 : nargs, &nres);
+  int rc = lua_resume(t->co, L, nargs < 0 ? 0 : nargs + 1, &nres);
+  t->nargs = -1;
   if (rc == LUA_YIELD) {
     lua_pop(t->co, nres);
-    t->nargs = -1;
     if (t->wait) {
       t->state = TASK_WAITING;
     } else { /* a bare coroutine.yield(): come back next turn */
@@ -124,22 +163,19 @@ static void task_resume(lua_State *L, struct task *t) {
       t->turn.task = t;
       bk_wake(&t->turn);
     }
-  } else if (rc == LUA_OK) {
-    task_end(L, t, TASK_DONE);
-  } else {
-    /* The error object is on top of the dead coroutine; keep only it and a traceback. */
-    luaL_traceback(L, t->co, NULL, 0);
-    lua_xmove(L, t->co, 1);
-    lua_rotate(t->co, -2, 1);
-    task_end(L, t, TASK_FAILED);
+    return;
   }
+  if (rc != LUA_OK) lua_rotate(t->co, 1, 1), lua_settop(t->co, 1); /* out of memory, stack overflow */
+  task_end(L, t, rc == LUA_OK && !t->failed ? TASK_DONE : TASK_FAILED);
 }
 
 /* One scheduler turn; false when nothing can ever happen again. */
 static bool turn(lua_State *L, struct bk_loop *loop) {
   if (!bk_loop_turn(loop)) return false;
   luaL_checkstack(L, 20, "scheduler");
-  for (struct bk_wait *w; (w = bk_loop_pop(loop));) {
+  size_t n = 0; /* only what is ready now: a task that keeps yielding must not starve the loop */
+  for (struct bk_wait *w = loop->ready; w; w = w->next) n++;
+  for (struct bk_wait *w; n > 0 && (w = bk_loop_pop(loop)); n--) {
     struct task *t = w->task;
     if (!t) continue; /* somebody blocks on it further down the C stack and looks at w->done */
     w->task = NULL;
@@ -154,38 +190,71 @@ static int raise_interrupt(lua_State *L, struct bk_loop *loop) {
   return lua_error(L);
 }
 
+static int raise_cancelled(lua_State *L, struct task *t, struct bk_wait *w) {
+  t->cancelled = false; /* raised once, so that closers may wait again */
+  if (!w->done && w->cancel) w->cancel(w);
+  push_cancelled(L);
+  return lua_error(L);
+}
+
 static int after_await(lua_State *L, int status, lua_KContext ctx) {
   struct bk_wait *w = (struct bk_wait *)ctx;
   struct task *t = current_task(L);
-  if (t && t->cancelled) {
-    t->cancelled = false; /* raised once, so that closers may wait again */
-    if (!w->done && w->cancel) w->cancel(w);
-    struct bk_err err;
-    bk_fail(&err, BK_BUILD, "cancelled", "cancelled");
-    return bk_lua_raise(L, &err);
-  }
+  if (t && t->cancelled) return raise_cancelled(L, t, w);
+  if (!w->done) return lua_yieldk(L, 0, ctx, after_await); /* resumed by a stranger */
   return ((lua_KFunction)w->k)(L, status, w->ctx);
 }
 
-int bk_await(lua_State *L, struct bk_wait *w, lua_KFunction k, lua_KContext ctx) {
+/* In a task: arranges for k to run once w is done, and does not return. Otherwise false. */
+static bool suspend(lua_State *L, struct bk_wait *w, lua_KFunction k, lua_KContext ctx) {
   struct task *t = current_task(L);
+  if (!t || !lua_isyieldable(L)) return false;
+  if (t->cancelled) return raise_cancelled(L, t, w), true;
   w->k = (int (*)(void *, int, intptr_t))k;
   w->ctx = ctx;
-  if (t && lua_isyieldable(L)) {
-    if (w->done && !w->queued) return k(L, LUA_OK, ctx);
-    w->task = t;
-    t->wait = w;
-    return lua_yieldk(L, 0, (lua_KContext)w, after_await);
-  }
+  w->task = t;
+  t->wait = w;
+  return lua_yieldk(L, 0, (lua_KContext)w, after_await), true;
+}
+
+/* Turns the loop until w is done; raises on an interrupt. */
+static void block(lua_State *L, struct bk_wait *w) {
   struct bk_loop *loop = w->loop;
   while (!w->done) {
     if (loop->interrupt) {
       if (w->cancel) w->cancel(w);
-      return raise_interrupt(L, loop);
+      raise_interrupt(L, loop);
     }
-    if (!turn(L, loop)) return luaL_error(L, "deadlock: nothing left that could end this wait");
+    if (!turn(L, loop)) luaL_error(L, "deadlock: nothing left that could end this wait");
   }
+  bk_unwake(w);
+}
+
+int bk_await(lua_State *L, struct bk_wait *w, lua_KFunction k, lua_KContext ctx) {
+  if (w->done) bk_unwake(w);
+  else if (!suspend(L, w, k, ctx)) block(L, w);
   return k(L, LUA_OK, ctx);
+}
+
+static void waiter_cancel(struct bk_wait *w) {
+  struct bk_waiter *self = (struct bk_waiter *)w;
+  if (!self->list) return;
+  struct bk_waiter **p = &self->list->first;
+  while (*p != self) p = &(*p)->next;
+  *p = self->next;
+  self->list = NULL;
+}
+
+void bk_waiters_wait(lua_State *L, struct bk_waiters *list, lua_KFunction k, lua_KContext ctx) {
+  struct bk_waiter *w = lua_newuserdatauv(L, sizeof *w, 0);
+  memset(w, 0, sizeof *w);
+  w->wait.loop = bk_lua_loop(L);
+  w->wait.cancel = waiter_cancel;
+  w->list = list;
+  struct bk_waiter **end = &list->first;
+  while (*end) end = &(*end)->next;
+  *end = w;
+  if (!suspend(L, &w->wait, k, ctx)) block(L, &w->wait);
 }
 
 /* --- tasks ----------------------------------------------------------------------------------- */
@@ -194,7 +263,9 @@ static int loop_spawn(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   int nargs = lua_gettop(L) - 1;
   struct bk_loop *loop = bk_lua_loop(L);
-  struct task *t = bk_box(L, sizeof *t, TASK);
+  struct task *t = lua_newuserdatauv(L, sizeof *t, 2); /* user values: thread, traceback */
+  memset(t, 0, sizeof *t);
+  luaL_setmetatable(L, TASK);
   lua_State *co = lua_newthread(L);
   lua_pushvalue(L, -1);
   lua_setiuservalue(L, -3, 1);
@@ -204,7 +275,8 @@ static int loop_spawn(lua_State *L) {
   lua_rawset(L, -3);
   lua_pop(L, 1);
   lua_insert(L, 1); /* the task below function and arguments */
-  luaL_checkstack(co, nargs + 1, "task arguments");
+  luaL_checkstack(co, nargs + 2, "task arguments");
+  lua_pushcfunction(co, task_main);
   lua_xmove(L, co, nargs + 1);
   t->co = co;
   t->nargs = nargs;
@@ -215,50 +287,26 @@ static int loop_spawn(lua_State *L) {
   return 1;
 }
 
+/* true, results… or false, error, traceback of the task in slot 1. */
 static int task_results(lua_State *L, int status, lua_KContext ctx) {
-  (void)status;
-  struct task *t = (struct task *)ctx;
-  t->observed = true;
+  (void)status, (void)ctx;
+  struct task *t = lua_touserdata(L, 1);
   int n = lua_gettop(t->co);
-  luaL_checkstack(L, n + 1, "task results");
-  luaL_checkstack(t->co, n + 1, "task results");
+  luaL_checkstack(L, n + 2, "task results");
+  luaL_checkstack(t->co, n, "task results");
   lua_pushboolean(L, t->state == TASK_DONE);
-  if (t->state == TASK_FAILED && n > 2) n = 2;
-  int first = lua_gettop(t->co) - n + 1;
-  for (int i = 0; i < n; i++) lua_pushvalue(t->co, first + i);
+  for (int i = 1; i <= n; i++) lua_pushvalue(t->co, i);
   lua_xmove(t->co, L, n);
-  if (t->state == TASK_FAILED && n == 2) lua_insert(L, -2); /* error, traceback */
-  return n + 1;
-}
-
-static void waiter_cancel(struct bk_wait *w) {
-  struct waiter *self = (struct waiter *)w;
-  if (!self->list) return;
-  for (struct waiter **p = self->list; *p; p = &(*p)->next)
-    if (*p == self) {
-      *p = self->next;
-      break;
-    }
-  self->list = NULL;
-}
-
-static struct waiter *waiter_new(lua_State *L, struct waiter **list) {
-  struct waiter *w = lua_newuserdatauv(L, sizeof *w, 0);
-  memset(w, 0, sizeof *w);
-  w->wait.loop = bk_lua_loop(L);
-  w->wait.cancel = waiter_cancel;
-  w->list = list;
-  while (*list) list = &(*list)->next;
-  *list = w;
-  return w;
+  if (t->state == TASK_DONE) return n + 1;
+  lua_getiuservalue(L, 1, 2);
+  return n + 2;
 }
 
 static int task_wait(lua_State *L) {
   struct task *t = bk_check(L, 1, TASK);
-  t->observed = true;
-  if (t->state == TASK_DONE || t->state == TASK_FAILED)
-    return task_results(L, LUA_OK, (lua_KContext)t);
-  return bk_await(L, &waiter_new(L, &t->waiters)->wait, task_results, (lua_KContext)t);
+  if (t->state != TASK_DONE && t->state != TASK_FAILED)
+    bk_waiters_wait(L, &t->waiters, task_results, 0);
+  return task_results(L, LUA_OK, 0);
 }
 
 static int task_cancel(lua_State *L) {
@@ -328,6 +376,12 @@ static void on_timer(uv_timer_t *timer) {
   bk_wake(&s->wait);
 }
 
+/* Its coroutine died, or the state closes. */
+static int sleeper_gc(lua_State *L) {
+  sleeper_stop(lua_touserdata(L, 1));
+  return 0;
+}
+
 static int nothing(lua_State *L, int status, lua_KContext ctx) {
   (void)L, (void)status, (void)ctx;
   return 0;
@@ -336,9 +390,8 @@ static int nothing(lua_State *L, int status, lua_KContext ctx) {
 static int loop_sleep(lua_State *L) {
   lua_Number seconds = luaL_checknumber(L, 1);
   luaL_argcheck(L, seconds >= 0 && seconds < 1e9, 1, "seconds expected");
-  struct sleeper *s = lua_newuserdatauv(L, sizeof *s, 0);
-  memset(s, 0, sizeof *s);
   struct bk_loop *loop = bk_lua_loop(L);
+  struct sleeper *s = bk_box(L, sizeof *s, SLEEPER);
   s->wait.loop = loop;
   s->wait.cancel = sleeper_stop;
   s->timer = bk_malloc(sizeof *s->timer);
@@ -355,7 +408,7 @@ static int loop_now(lua_State *L) {
 }
 
 struct event {
-  struct waiter *waiters;
+  struct bk_waiters waiters;
   bool set;
 };
 
@@ -368,7 +421,7 @@ static int loop_event(lua_State *L) {
 static int event_set(lua_State *L) {
   struct event *e = bk_check(L, 1, EVENT);
   e->set = true;
-  wake_all(&e->waiters);
+  bk_waiters_wake(&e->waiters);
   return 0;
 }
 
@@ -387,7 +440,8 @@ static int event_is_set(lua_State *L) {
 static int event_wait(lua_State *L) {
   struct event *e = bk_check(L, 1, EVENT);
   if (e->set) return 0;
-  return bk_await(L, &waiter_new(L, &e->waiters)->wait, nothing, 0);
+  bk_waiters_wait(L, &e->waiters, nothing, 0);
+  return 0;
 }
 
 static int loop_counter(lua_State *L) {
@@ -425,7 +479,7 @@ struct job_box {
   void (*release)(struct bk_job *job);
   int (*done)(lua_State *L, struct bk_job *job);
   lua_State *main;
-  bool started, ended;
+  bool running;
   _Alignas(16) char job[];
 };
 
@@ -433,8 +487,13 @@ static struct job_box *box_of(struct bk_job *job) {
   return (struct job_box *)((char *)job - offsetof(struct job_box, job));
 }
 
+/* A running job is anchored in the registry, so it is collected only when the state closes: then
+ * the worker must let go first. */
 static int job_gc(lua_State *L) {
   struct job_box *b = lua_touserdata(L, 1);
+  struct bk_job *job = (struct bk_job *)b->job;
+  if (b->running) atomic_store(&job->cancel, true);
+  while (b->running) uv_run(&job->wait.loop->uv, UV_RUN_ONCE);
   if (b->release) b->release((struct bk_job *)b->job);
   b->release = NULL;
   return 0;
@@ -458,6 +517,7 @@ static void job_cancel(struct bk_wait *w) { atomic_store(&((struct bk_job *)w)->
 /* The worker has let go: drop the anchor that kept the userdata alive through a cancelled wait. */
 static void job_finished(struct bk_job *job) {
   struct job_box *b = box_of(job);
+  b->running = false;
   lua_pushnil(b->main);
   lua_rawsetp(b->main, LUA_REGISTRYINDEX, b);
 }
@@ -473,15 +533,20 @@ int bk_job_await(lua_State *L, struct bk_job *job, int (*done)(lua_State *L, str
   struct job_box *b = box_of(job);
   struct bk_err err;
   b->done = done;
+  if (lua_touserdata(L, -1) != b) return luaL_error(L, "bk_job_await: the job must be on the top");
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   b->main = lua_tothread(L, -1);
   lua_pop(L, 1);
   job->finished = job_finished;
   job->wait.cancel = job_cancel;
-  if (bk_job_start(bk_lua_loop(L), job, &err)) return bk_lua_fail(L, &err);
-  lua_pushvalue(L, -1); /* the job userdata is on top (bk_job_new) */
-  if (lua_touserdata(L, -1) != b) return luaL_error(L, "bk_job_await: the job must be on the top");
+  lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, b);
+  if (bk_job_start(bk_lua_loop(L), job, &err)) {
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, b);
+    return bk_lua_fail(L, &err);
+  }
+  b->running = true;
   return bk_await(L, &job->wait, job_done, (lua_KContext)job);
 }
 
@@ -506,6 +571,11 @@ static void sigwait_stop(struct bk_wait *w) {
   s->handle = NULL;
 }
 
+static int sigwait_gc(lua_State *L) {
+  sigwait_stop(lua_touserdata(L, 1));
+  return 0;
+}
+
 static void on_signal(uv_signal_t *h, int signum) {
   (void)signum;
   struct sigwait *s = h->data;
@@ -520,9 +590,8 @@ static int after_signal(lua_State *L, int status, lua_KContext ctx) {
 
 static int loop_signal(lua_State *L) {
   int signum = (int)luaL_checkinteger(L, 1);
-  struct sigwait *s = lua_newuserdatauv(L, sizeof *s, 0);
-  memset(s, 0, sizeof *s);
   struct bk_loop *loop = bk_lua_loop(L);
+  struct sigwait *s = bk_box(L, sizeof *s, SIGWAIT);
   s->wait.loop = loop;
   s->wait.cancel = sigwait_stop;
   s->handle = bk_malloc(sizeof *s->handle);
@@ -554,7 +623,9 @@ BK_EXPORT int luaopen_bakery_loop(lua_State *L) {
   bk_class(L, TASK, task_methods, NULL);
   bk_class(L, EVENT, event_methods, NULL);
   bk_class(L, COUNTER, counter_methods, NULL);
-  bk_lua_loop(L);
+  bk_lua_loop(L); /* before anything with a finaliser, so that it is finalised last */
+  bk_class(L, SLEEPER, NULL, sleeper_gc);
+  bk_class(L, SIGWAIT, NULL, sigwait_gc);
   luaL_newlib(L, functions);
   return 1;
 }

@@ -16,6 +16,16 @@ struct bk_loop *bk_lua_loop(lua_State *L);
  * Raises instead of calling k when the task was cancelled meanwhile. */
 int bk_await(lua_State *L, struct bk_wait *w, lua_KFunction k, lua_KContext ctx);
 
+/* Calls suspended until something happens to an object that outlives them (it must be on their
+ * stack). */
+struct bk_waiters {
+  struct bk_waiter *first;
+};
+/* Waits for bk_waiters_wake. In a task this does not return: k runs later, with one more value on
+ * the stack. Anywhere else it returns when woken. Either way look at the object again: loop. */
+void bk_waiters_wait(lua_State *L, struct bk_waiters *list, lua_KFunction k, lua_KContext ctx);
+void bk_waiters_wake(struct bk_waiters *list);
+
 /* Pushes a zeroed userdata of `size` bytes that starts with a struct bk_job. `release` (may be
  * NULL) frees what the job holds: called once, on the loop thread, after the work has ended and Lua
  * has let go. Fill in run and the fields, then `return bk_job_await(L, job, done)`. */
