@@ -1,0 +1,143 @@
+/* What is known of one registry: scheme, limits. */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "oci/oci_int.h"
+
+static struct oci_host *host_new(struct bk_oci *c, const char *registry) {
+  struct oci_host *h = bk_calloc(1, sizeof *h);
+  h->registry = bk_strdup(registry);
+  h->limit = c->o.parallel;
+  pthread_mutex_init(&h->lock, NULL);
+  pthread_mutex_init(&h->limit_lock, NULL);
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  pthread_cond_init(&h->limit_free, &attr);
+  pthread_condattr_destroy(&attr);
+  return h;
+}
+
+void oci_host_free(struct oci_host *h) {
+  while (h->tokens) {
+    struct oci_token *next = h->tokens->next;
+    explicit_bzero(h->tokens->text, strlen(h->tokens->text));
+    free(h->tokens->text);
+    free(h->tokens->account);
+    free(h->tokens->scopes);
+    free(h->tokens);
+    h->tokens = next;
+  }
+  bk_map_each(e, &h->creds) {
+    oci_cred_clear(e->value);
+    free(e->value);
+  }
+  bk_map_free(&h->creds);
+  bk_map_free(&h->present);
+  bk_map_free(&h->referrers);
+  free(h->registry);
+  free(h->base);
+  free(h->realm);
+  free(h->service);
+  pthread_mutex_destroy(&h->lock);
+  pthread_mutex_destroy(&h->limit_lock);
+  pthread_cond_destroy(&h->limit_free);
+  free(h);
+}
+
+struct oci_host *oci_host(struct bk_oci *c, const char *registry) {
+  pthread_mutex_lock(&c->lock);
+  struct oci_host *h = bk_map_get(&c->hosts, registry, strlen(registry));
+  if (!h) {
+    h = host_new(c, registry);
+    bk_map_set(&c->hosts, registry, strlen(registry), h);
+  }
+  pthread_mutex_unlock(&c->lock);
+  return h;
+}
+
+static bool plain_allowed(const struct bk_oci *c, const char *registry) {
+  for (const char *const *p = c->o.plain_http; *p; p++)
+    if (strcasecmp(*p, registry) == 0) return true;
+  return false;
+}
+
+/* Does the host speak TLS? 1 yes, 0 no, -1 error. Only asked on loopback. */
+static int speaks_tls(struct bk_oci *c, const char *host, const struct bk_oci_op *op,
+                      struct bk_err *err) {
+  cleanup_free char *url = bk_asprintf("https://%s/v2/", host);
+  struct bk_http_req q = {.url = url,
+                          .timeout_ms = 10000,
+                          .max_body = BK_HTTP_ERROR_BODY,
+                          .ca_file = c->o.ca_file,
+                          .insecure = c->o.insecure,
+                          .user_agent = c->o.user_agent,
+                          .cancel = op ? op->cancel : NULL};
+  struct bk_http_res res;
+  int rc = bk_http_perform(c->http, &q, &res, err);
+  bk_http_res_free(&res);
+  if (rc == 0 || strcmp(err->code, "http.certificate") == 0) return 1;
+  return strcmp(err->code, "http.library") == 0 || strcmp(err->code, "cancelled") == 0 ? -1 : 0;
+}
+
+int oci_host_base(struct bk_oci *c, struct oci_host *h, const struct bk_oci_op *op,
+                  struct bk_err *err) {
+  pthread_mutex_lock(&h->lock);
+  int rc = 0;
+  if (!h->base) {
+    const char *host = strcmp(h->registry, "docker.io") == 0 ? "registry-1.docker.io" : h->registry;
+    bool tls = !plain_allowed(c, h->registry);
+    if (tls && bk_http_is_loopback(host)) {
+      rc = speaks_tls(c, host, op, err);
+      tls = rc > 0;
+    }
+    if (rc >= 0) h->base = bk_asprintf("%s://%s", tls ? "https" : "http", host);
+  }
+  pthread_mutex_unlock(&h->lock);
+  return rc < 0 ? -1 : 0;
+}
+
+/* --- limiter --------------------------------------------------------------------------------- */
+
+int oci_limit_take(struct bk_oci *c, struct oci_host *h, const struct bk_oci_op *op,
+                   struct bk_err *err) {
+  (void)c;
+  int rc = 0;
+  pthread_mutex_lock(&h->limit_lock);
+  while (h->running >= h->limit) {
+    if (oci_cancelled(op)) {
+      rc = bk_fail(err, BK_BUILD, "cancelled", "cancelled");
+      break;
+    }
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += 200000000;
+    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    pthread_cond_timedwait(&h->limit_free, &h->limit_lock, &t);
+  }
+  if (rc == 0) h->running++;
+  pthread_mutex_unlock(&h->limit_lock);
+  return rc;
+}
+
+void oci_limit_give(struct oci_host *h) {
+  pthread_mutex_lock(&h->limit_lock);
+  h->running--;
+  pthread_cond_signal(&h->limit_free);
+  pthread_mutex_unlock(&h->limit_lock);
+}
+
+void oci_limit_report(struct bk_oci *c, struct oci_host *h, int status) {
+  pthread_mutex_lock(&h->limit_lock);
+  if (status == 429 || status == 503) {
+    h->good = 0;
+    if (h->limit > 1) h->limit /= 2;
+  } else if (status / 100 == 2 && h->limit < c->o.parallel && ++h->good >= 20) {
+    h->good = 0;
+    h->limit++;
+    pthread_cond_signal(&h->limit_free);
+  }
+  pthread_mutex_unlock(&h->limit_lock);
+}

@@ -1,0 +1,179 @@
+/* Shared by the oci_*.c files only. Objects belong to the client unless said otherwise. */
+#ifndef BK_OCI_INT_H
+#define BK_OCI_INT_H
+
+#include <jansson.h>
+#include <pthread.h>
+#include <time.h>
+
+#include "base/map.h"
+#include "digest/digest.h"
+#include "http/http.h"
+#include "oci/oci.h"
+
+/* --- credentials ----------------------------------------------------------------------------- */
+
+struct oci_cred { /* owns its strings; all NULL = anonymous */
+  char *username, *password, *identity_token, *registry_token;
+  char *source; /* for messages: "~/.docker/config.json", "credential helper 'x'" */
+};
+void oci_cred_clear(struct oci_cred *c);
+bool oci_cred_empty(const struct oci_cred *c);
+
+/* The environment as it was when the client was made. */
+struct oci_env {
+  char *home, *xdg_runtime, *xdg_config, *docker_config, *auth_file, *docker_auth_config;
+  char *host, *username, *password, *token; /* BAKERY_REGISTRY_* */
+};
+/* registry.md 1.9: first source that knows something wins; nothing found is not an error. */
+int oci_cred_find(struct bk_oci *c, const char *registry, const char *repository,
+                  struct oci_cred *out, struct bk_err *err);
+/* One auth file's text. 1 found, 0 not, -1 error. */
+int oci_cred_from_json(const char *text, size_t len, const char *registry, const char *repository,
+                       struct oci_cred *out, char **helper, struct bk_err *err);
+/* docker-credential-SUFFIX get. 1 found, 0 not there, -1 error. */
+int oci_cred_helper(const char *suffix, const char *registry, struct oci_cred *out,
+                    const atomic_bool *cancel, struct bk_err *err);
+
+/* --- hosts and tokens ------------------------------------------------------------------------ */
+
+enum oci_auth { OCI_AUTH_UNKNOWN, OCI_AUTH_NONE, OCI_AUTH_BASIC, OCI_AUTH_BEARER };
+
+struct oci_token {
+  struct oci_token *next;
+  char *account, *scopes; /* space-separated */
+  char *text;
+  time_t got, expires; /* monotonic seconds */
+};
+
+/* What is known of one registry. */
+struct oci_host {
+  char *registry;
+  pthread_mutex_t lock; /* guards all below but the limiter; held while a token is fetched */
+  char *base;           /* "https://host:port", NULL until known */
+  enum oci_auth auth;
+  char *realm, *service;
+  struct oci_token *tokens;
+  struct bk_map creds;   /* repository -> struct oci_cred * */
+  struct bk_map present; /* "repository@digest" pushed or seen, value unused */
+  struct bk_map referrers; /* repository -> (void *)1 API, (void *)2 fallback tag */
+
+  pthread_mutex_t limit_lock;
+  pthread_cond_t limit_free;
+  int limit, running, good; /* additive increase, multiplicative decrease */
+};
+
+struct oci_retry {
+  int attempts; /* in all */
+  double initial, max, multiplier, deadline;
+};
+
+struct bk_oci {
+  atomic_int refs;
+  struct bk_http *http;
+  struct bk_arena strings; /* options */
+  struct bk_oci_opts o;
+  struct oci_env env;
+  struct oci_retry retry;
+  pthread_mutex_t lock; /* hosts, warnings */
+  struct bk_map hosts;
+  struct bk_map warned; /* texts given out or queued */
+  char *warnings[32];   /* queue */
+  size_t nwarnings;
+};
+
+struct oci_host *oci_host(struct bk_oci *c, const char *registry);
+/* Decides between https and http on first use. */
+int oci_host_base(struct bk_oci *c, struct oci_host *h, const struct bk_oci_op *op,
+                  struct bk_err *err);
+void oci_warn(struct bk_oci *c, const char *fmt, ...) BK_PRINTF(2, 3);
+/* Slots for bulk transfers; take waits, and fails only when cancelled. */
+int oci_limit_take(struct bk_oci *c, struct oci_host *h, const struct bk_oci_op *op,
+                   struct bk_err *err);
+void oci_limit_give(struct oci_host *h);
+/* status of a finished request: 429 and 503 halve the limit, 20 good ones raise it by one. */
+void oci_limit_report(struct bk_oci *c, struct oci_host *h, int status);
+
+void oci_host_free(struct oci_host *h);
+time_t oci_now(void); /* monotonic seconds */
+
+/* --- authentication -------------------------------------------------------------------------- */
+
+struct oci_challenge {
+  char scheme[16]; /* lower case */
+  char *realm, *service, *scope, *error;
+};
+/* Appends the challenges of one WWW-Authenticate value to a list of at most `max`; returns the new
+ * count. Unknown schemes are listed too. */
+size_t oci_challenges_parse(const char *value, struct oci_challenge *list, size_t n, size_t max);
+void oci_challenges_free(struct oci_challenge *list, size_t n);
+/* Does the space-separated scope list `have` grant all of `want`? */
+bool oci_scope_covers(const char *have, const char *want);
+
+/* State of one call's attempts to authenticate. */
+struct oci_try {
+  char *header; /* Authorization value sent, NULL none */
+  char *scope;  /* scopes asked for, space-separated, most needed first */
+  int rounds;
+  bool anonymous; /* saved credentials were refused */
+};
+/* Fills t->header from what is known of the host; no challenge has been seen yet if it stays NULL.
+ * `need` = seconds the token should still live. */
+int oci_auth_prepare(struct bk_oci *c, struct oci_host *h, const char *repository, int need,
+                     struct oci_try *t, const struct bk_oci_op *op, struct bk_err *err);
+/* Learns from a 401 (or 403): 1 = try again, 0 = that is the answer, -1 error. */
+int oci_auth_challenged(struct bk_oci *c, struct oci_host *h, const char *repository,
+                        const struct bk_http_res *res, struct oci_try *t,
+                        const struct bk_oci_op *op, struct bk_err *err);
+void oci_try_free(struct oci_try *t);
+
+/* --- calls ----------------------------------------------------------------------------------- */
+
+struct oci_call {
+  struct oci_host *host;
+  const char *repository;
+  const char *method;
+  const char *path; /* below the base, or NULL with an absolute url: */
+  const char *url;
+  const char *actions;   /* "pull", "pull,push", "delete"; NULL = no scope */
+  const char *from_repo; /* also needs pull there */
+  const char *headers[8];
+  const struct bk_http_req *body; /* body_* and sink members are taken from here */
+  size_t max_body;
+  int stall_s, follow;
+  int token_life; /* seconds the token should last */
+  bool once;      /* no retries here: the caller has its own */
+  const struct bk_oci_op *op;
+};
+/* 0 with any HTTP status (after retries); transport failures are -1. *res needs releasing always. */
+int oci_call(struct bk_oci *c, const struct oci_call *call, struct bk_http_res *res,
+             struct bk_err *err);
+/* Turns a status into an error: "pull docker.io/library/x:1: not found (server's words)". */
+int oci_status_error(const struct bk_http_res *res, struct bk_err *err, const char *fmt, ...)
+    BK_PRINTF(3, 4);
+bool oci_has_code(const struct bk_http_res *res, const char *code);
+/* Waits before attempt number `attempt` (1 = first retry): Retry-After or exponential with jitter.
+ * Fails when cancelled or when the attempts or the deadline are used up; keeps *err then. */
+int oci_backoff(struct bk_oci *c, int attempt, time_t since, const struct bk_http_res *res,
+                const struct bk_oci_op *op, struct bk_err *err);
+bool oci_cancelled(const struct bk_oci_op *op);
+
+/* --- small things ---------------------------------------------------------------------------- */
+
+struct oci_hash {
+  struct bk_digest d;
+  enum bk_digest_alg alg;
+};
+void oci_hash_start(struct oci_hash *h, const char *digest); /* of that digest's algorithm */
+char *oci_hash_end(struct oci_hash *h); /* "sha256:…", caller frees; releases the state */
+char *oci_digest_of(const char *like, const void *p, size_t n); /* like NULL = sha256 */
+
+/* Strict JSON: one document, no duplicate keys. NULL with *err filled. */
+json_t *oci_json(const char *text, size_t len, const char *what, struct bk_err *err);
+const char *oci_json_str(const json_t *obj, const char *key); /* NULL unless a string */
+/* Decoded bytes (NUL-terminated) or NULL; padding may be missing. */
+char *oci_base64(const char *text, size_t len, size_t *out_len);
+
+#define OCI_MANIFEST_MAX (4u << 20)
+
+#endif

@@ -1,0 +1,68 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "oci/oci_int.h"
+
+static enum bk_digest_alg alg_of(const char *digest) {
+  return digest && strncmp(digest, "sha512:", 7) == 0 ? BK_SHA512 : BK_SHA256;
+}
+
+void oci_hash_start(struct oci_hash *h, const char *digest) {
+  h->alg = alg_of(digest);
+  bk_digest_init(&h->d, h->alg);
+}
+
+char *oci_hash_end(struct oci_hash *h) {
+  char hex[BK_DIGEST_HEX_MAX];
+  bk_digest_hex(&h->d, hex);
+  return bk_asprintf("%s:%s", h->alg == BK_SHA512 ? "sha512" : "sha256", hex);
+}
+
+char *oci_digest_of(const char *like, const void *p, size_t n) {
+  struct oci_hash h;
+  oci_hash_start(&h, like);
+  bk_digest_update(&h.d, p, n);
+  return oci_hash_end(&h);
+}
+
+json_t *oci_json(const char *text, size_t len, const char *what, struct bk_err *err) {
+  json_error_t e;
+  json_t *doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, &e);
+  if (!doc)
+    bk_fail(err, BK_INFRA, "oci.json", "%s: line %d, column %d: %s", what, e.line, e.column, e.text);
+  return doc;
+}
+
+const char *oci_json_str(const json_t *obj, const char *key) {
+  return json_string_value(json_object_get(obj, key));
+}
+
+static int sextet(int c) {
+  if (c >= 'A' && c <= 'Z') return c - 'A';
+  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+  if (c >= '0' && c <= '9') return c - '0' + 52;
+  if (c == '+' || c == '-') return 62;
+  return c == '/' || c == '_' ? 63 : -1;
+}
+
+char *oci_base64(const char *text, size_t len, size_t *out_len) {
+  while (len && (text[len - 1] == '=' || text[len - 1] == '\n' || text[len - 1] == '\r')) len--;
+  if (len % 4 == 1) return NULL;
+  char *out = bk_malloc(len / 4 * 3 + 4);
+  size_t n = 0;
+  unsigned acc = 0, bits = 0;
+  for (size_t i = 0; i < len; i++) {
+    int v = sextet((unsigned char)text[i]);
+    if (v < 0) {
+      free(out);
+      return NULL;
+    }
+    acc = (acc << 6 | (unsigned)v) & 0xffffff;
+    bits += 6;
+    if (bits >= 8) out[n++] = (char)(acc >> (bits -= 8) & 0xff);
+  }
+  out[n] = '\0';
+  if (out_len) *out_len = n;
+  return out;
+}
