@@ -480,7 +480,7 @@ struct job_box {
   int (*done)(lua_State *L, struct bk_job *job);
   lua_State *main;
   bool running;
-  _Alignas(16) char job[];
+  _Alignas(8) char job[]; /* userdata memory has no more */
 };
 
 static struct job_box *box_of(struct bk_job *job) {
