@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 
@@ -203,9 +204,9 @@ static int remote_get(lua_State *L) {
 }
 
 struct listing {
-  struct bk_buf bytes; /* name NUL text NUL stamp, as lengths say */
+  struct bk_buf bytes; /* struct listed, name, text; again and again */
   const char *prefix;
-  size_t prefix_len;
+  bool full;
 };
 
 struct listed {
@@ -216,26 +217,50 @@ struct listed {
 /* No Lua here: an error would leak the walk's resources. */
 static int list_one(void *ud, const char *name, const char *text, size_t n, int64_t stamp) {
   struct listing *l = ud;
-  if (strncmp(name, l->prefix, l->prefix_len) != 0) return 0;
-  struct listed item = {strlen(name), n, stamp};
+  if (strncmp(name, l->prefix, strlen(l->prefix)) != 0) return 0;
+  struct listed item = {strlen(name), l->full ? n : 0, stamp};
   bk_buf_add(&l->bytes, &item, sizeof item);
   bk_buf_add(&l->bytes, name, item.name);
-  bk_buf_add(&l->bytes, text, n);
+  bk_buf_add(&l->bytes, text, item.text);
   return 0;
 }
 
+/* Pushes the name, or the table of a full listing (nil when the text does not decode). */
+static void push_listed(lua_State *L, const char *p, const struct listed *item, bool full) {
+  if (!full) {
+    lua_pushlstring(L, p, item->name);
+    return;
+  }
+  bk_lua_store_decode(L, p + item->name, item->text);
+  if (!lua_istable(L, -1)) {
+    lua_pop(L, 1);
+    lua_pushnil(L);
+    return;
+  }
+  lua_createtable(L, 0, 3);
+  lua_insert(L, -2);
+  lua_setfield(L, -2, "value");
+  lua_pushlstring(L, p, item->name);
+  lua_setfield(L, -2, "name");
+  lua_pushinteger(L, (lua_Integer)item->stamp);
+  lua_setfield(L, -2, "stamp");
+}
+
 static int by_name(lua_State *L) {
-  lua_getfield(L, 1, "name");
-  lua_getfield(L, 2, "name");
-  lua_pushboolean(L, lua_compare(L, -2, -1, LUA_OPLT));
+  for (int i = 1; i <= 2; i++)
+    if (lua_istable(L, i)) {
+      lua_getfield(L, i, "name");
+      lua_replace(L, i);
+    }
+  lua_pushboolean(L, lua_compare(L, 1, 2, LUA_OPLT));
   return 1;
 }
 
+/* s:refs([prefix[, full]]) */
 static int list(lua_State *L, enum bk_store_kind kind) {
   struct bk_err err;
   struct bk_store *s = store(L);
-  struct listing l = {.prefix = luaL_optlstring(L, 2, "", NULL)};
-  l.prefix_len = strlen(l.prefix);
+  struct listing l = {.prefix = luaL_optstring(L, 2, ""), .full = lua_toboolean(L, 3)};
   int rc = bk_store_each(s, kind, list_one, &l, &err);
   /* Into a Lua string first, which Lua frees when decoding raises. */
   lua_pushlstring(L, bk_buf_str(&l.bytes), l.bytes.len);
@@ -247,22 +272,10 @@ static int list(lua_State *L, enum bk_store_kind kind) {
   for (lua_Integer i = 0; p < end;) {
     struct listed item;
     memcpy(&item, p, sizeof item);
-    p += sizeof item;
-    bk_lua_store_decode(L, p + item.name, item.text);
-    if (!lua_istable(L, -1)) {
-      lua_pop(L, 1);
-      p += item.name + item.text;
-      continue;
-    }
-    lua_createtable(L, 0, 3);
-    lua_insert(L, -2);
-    lua_setfield(L, -2, "value");
-    lua_pushlstring(L, p, item.name);
-    lua_setfield(L, -2, "name");
-    lua_pushinteger(L, (lua_Integer)item.stamp);
-    lua_setfield(L, -2, "stamp");
-    lua_rawseti(L, -2, ++i);
-    p += item.name + item.text;
+    push_listed(L, p + sizeof item, &item, l.full);
+    if (lua_isnil(L, -1)) lua_pop(L, 1);
+    else lua_rawseti(L, -2, ++i);
+    p += sizeof item + item.name + item.text;
   }
   lua_getglobal(L, "table");
   lua_getfield(L, -1, "sort");

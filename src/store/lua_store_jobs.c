@@ -202,13 +202,19 @@ static int gc_run(struct store_job *j, struct bk_err *err) {
 
 static int gc_done(lua_State *L, struct bk_job *job) {
   struct store_job *j = (struct store_job *)job;
-  lua_createtable(L, 0, 3);
-  push_usage(L, &j->gc.removed);
+  uint64_t count = 0;
+  for (int i = 0; i < BK_STORE_AREAS; i++) count += j->gc.removed.area[i].count;
+  lua_createtable(L, 0, 5);
+  lua_pushinteger(L, (lua_Integer)count);
   lua_setfield(L, -2, "removed");
-  push_usage(L, &j->gc.kept);
-  lua_setfield(L, -2, "kept");
+  lua_pushinteger(L, (lua_Integer)j->gc.removed.bytes);
+  lua_setfield(L, -2, "bytes");
   lua_pushboolean(L, j->gc.dry_run);
   lua_setfield(L, -2, "dry_run");
+  push_usage(L, &j->gc.removed);
+  lua_setfield(L, -2, "gone");
+  push_usage(L, &j->gc.kept);
+  lua_setfield(L, -2, "kept");
   return 1;
 }
 
@@ -252,11 +258,17 @@ static int check_done(lua_State *L, struct bk_job *job) {
   lua_newtable(L);
   const char *p = bk_buf_str(&j->out), *end = p + j->out.len;
   for (lua_Integer n = 1; p < end; n++) {
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
     for (size_t i = 0; i < 3; i++, p += strlen(p) + 1) {
       lua_pushstring(L, p);
       lua_setfield(L, -2, fields[i]);
     }
+    lua_getfield(L, -1, "area");
+    lua_getfield(L, -2, "name");
+    lua_getfield(L, -3, "problem");
+    lua_pushfstring(L, "%s: %s: %s", lua_tostring(L, -3), lua_tostring(L, -2), lua_tostring(L, -1));
+    lua_setfield(L, -5, "message");
+    lua_pop(L, 3);
     lua_rawseti(L, -2, n);
   }
   return 1;

@@ -1,5 +1,5 @@
 /* Waiting for named locks. No worker thread sleeps in flock: enough waiters would take all threads
- * away from those who could release. A timer tries again; a release in this process tries at once. */
+ * from those who could release. A timer tries again; a release in this process tries at once. */
 #include <stdlib.h>
 #include <string.h>
 

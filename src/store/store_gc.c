@@ -196,7 +196,7 @@ static int mark_all(struct gc *g, struct bk_err *err) {
   char hex[65];
   for (const char *const *k = g->opt->keep; k && *k; k++)
     if (bk_store_hex_of(*k, hex) && mark(g, hex, PINNED, err)) return -1;
-  qsort(g->records, g->n_records, sizeof *g->records, by_stamp_desc);
+  if (g->n_records) qsort(g->records, g->n_records, sizeof *g->records, by_stamp_desc);
   for (size_t i = 0; i < g->n_records; i++) {
     struct record *r = &g->records[i];
     double limit = r->area == REFS ? g->opt->ref_age : g->opt->max_age;
@@ -230,7 +230,7 @@ static void choose(struct gc *g) {
     g->objects[i]->gone = is_garbage(g, g->objects[i]);
     if (!g->objects[i]->gone) total += g->objects[i]->bytes;
   }
-  qsort(g->objects, g->n_objects, sizeof *g->objects, by_score);
+  if (g->n_objects) qsort(g->objects, g->n_objects, sizeof *g->objects, by_score);
   for (size_t i = 0; i < g->n_objects && g->opt->max_bytes >= 0; i++) {
     struct object *o = g->objects[i];
     if (total <= (uint64_t)g->opt->max_bytes || o->score == PINNED) break;

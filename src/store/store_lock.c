@@ -1,5 +1,5 @@
-/* Named locks and cache directories: flock on files of locks/ and cachemounts/. Every attempt opens
- * the file anew, and flock belongs to the open file, so it excludes calls of one process as well. */
+/* Named locks and cache directories: flock on files of locks/ and cachemounts/. Each attempt opens
+ * the file anew, and flock belongs to the open file, so calls of one process exclude each other. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

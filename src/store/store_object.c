@@ -162,7 +162,8 @@ char *bk_store_layer_dir(struct bk_store *s, const char *diff_id) {
 static int write_new(struct bk_store *s, const char *path, const void *p, size_t n,
                      struct bk_err *err) {
   cleanup_close int fd = openat(s->fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0 || bk_write_all(fd, p, n)) return bk_fail_errno(err, errno, "write '%s/%s'", s->dir, path);
+  if (fd < 0 || bk_write_all(fd, p, n))
+    return bk_fail_errno(err, errno, "write '%s/%s'", s->dir, path);
   return 0;
 }
 
@@ -232,7 +233,8 @@ int bk_store_set_layer_meta(struct bk_store *s, const char *diff_id, const char 
   char hex[65], rel[96];
   if (!bk_store_hex_of(diff_id, hex)) return bk_store_bad_digest(diff_id, err);
   cleanup_free char *dir = bk_store_layer_dir(s, diff_id);
-  if (!dir) return bk_fail(err, BK_BUILD, "store.missing_layer", "layer %s is not in the store", diff_id);
+  if (!dir)
+    return bk_fail(err, BK_BUILD, "store.missing_layer", "layer %s is not in the store", diff_id);
   snprintf(rel, sizeof rel, "layers/%s/meta.json", hex);
   return bk_store_write(s, rel, meta, n, err);
 }

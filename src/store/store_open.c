@@ -196,7 +196,8 @@ static int check_boot(struct bk_store *s, struct bk_err *err) {
 /* --- open and close -------------------------------------------------------------------------- */
 
 static int open_dir(struct bk_store *s, const char *dir, bool create, struct bk_err *err) {
-  if (create && bk_mkdirs(AT_FDCWD, dir, 0700, err)) return bk_err_wrap(err, "create store '%s'", dir);
+  if (create && bk_mkdirs(AT_FDCWD, dir, 0700, err))
+    return bk_err_wrap(err, "create store '%s'", dir);
   s->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (s->fd < 0) {
     int e = errno;

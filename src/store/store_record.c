@@ -73,7 +73,7 @@ int bk_store_get(struct bk_store *s, enum bk_store_kind kind, const char *name,
   int rc = bk_store_read_record(s, path, &found, out, &mtime, err);
   if (rc <= 0) return rc;
   if (strcmp(bk_buf_str(&found), name) != 0) return 0;
-  /* A remote record's stamp is its age, which the caller asks for; the others' is their last use. */
+  /* A remote record's stamp is its age, which callers ask for; the others' is their last use. */
   if (kind != BK_STORE_REMOTE && time(NULL) - mtime > STAMP_STEP)
     (void)!utimensat(s->fd, path, NULL, AT_SYMLINK_NOFOLLOW);
   if (stamp) *stamp = mtime;
@@ -84,7 +84,8 @@ int bk_store_put(struct bk_store *s, enum bk_store_kind kind, const char *name, 
                  size_t n, struct bk_err *err) {
   if (check_name(name, err)) return -1;
   if (n > BK_STORE_RECORD_MAX)
-    return bk_fail(err, BK_BUILD, "store.record", "record '%.100s': %zu bytes are too many", name, n);
+    return bk_fail(err, BK_BUILD, "store.record", "record '%.100s': %zu bytes are too many", name,
+                   n);
   cleanup_free char *path = record_path(kind, name);
   cleanup_buf struct bk_buf file = {0};
   bk_buf_addf(&file, "bakery 1 %zu %s\n", n, name);
