@@ -18,6 +18,12 @@ function M.check(value, err)
   error(err, 0)
 end
 
+--- As check for calls that return true or false, or nil and an error.
+function M.check_bool(value, err)
+  if value == nil and err ~= nil then return M.check(nil, err) end
+  return value
+end
+
 --- As check, with `what: ` in front of the message.
 ---@param what string
 ---@param value any

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -553,6 +554,13 @@ static void define_child(lua_State *L) {
   lua_pop(L, 1);
 }
 
+/* Machine name of the kernel (uname -m), which is not the one of a 32-bit personality. */
+static int l_machine(lua_State *L) {
+  struct utsname u;
+  lua_pushstring(L, uname(&u) ? "unknown" : u.machine);
+  return 1;
+}
+
 BK_EXPORT int luaopen_bakery_process(lua_State *L);
 BK_EXPORT int luaopen_bakery_process(lua_State *L) {
   static const luaL_Reg reader_methods[] = {
@@ -570,6 +578,7 @@ BK_EXPORT int luaopen_bakery_process(lua_State *L) {
                                        {"gid", l_gid},
                                        {"getenv_all", l_getenv_all},
                                        {"setenv", l_setenv},
+                                       {"machine", l_machine},
                                        {"hostname", l_hostname},
                                        {"cpus", l_cpus},
                                        {"max_rss", l_max_rss},

@@ -61,14 +61,50 @@ local function pull_manifest(build, ref, platform)
   return record
 end
 
+-- A tag of another target of the same plan: wait until that one is built.
+local function sibling(build, name, platform, target)
+  local uid = build.siblings and build.siblings[name]
+  if not uid or uid == target then return end
+  build.waits[target] = build.waits[target] or {}
+  build.waits[target][uid] = true
+  local function reaches(from, seen)
+    if from == target then return true end
+    seen[from] = true
+    for next_uid in pairs(build.waits[from] or {}) do
+      if not seen[next_uid] and reaches(next_uid, seen) then return true end
+    end
+    return false
+  end
+  if reaches(uid, {}) then
+    fail.raise { class = "usage", code = "build.cycle", message = ("%s and %s are built from each other (%s)"):format(
+      target, uid, name) }
+  end
+  local ok, result = pcall(build.done[uid].wait, build.done[uid])
+  if not ok then
+    if task.is_cancelled(result) then error(result, 0) end
+    fail.raise { class = "build", code = "build.sibling_failed", message = ("%s was not built, and this target is built from it")
+      :format(uid) }
+  end
+  for _, p in ipairs(result.platforms) do
+    if p.platform == platform then
+      local text = fail.check(build.store:get_blob(p.image.config_digest, 16 << 20))
+      return { name = name, config = fail.check(json.decode(text, { ordered = true })), chain = p.image.chain,
+        digest = p.image.config_digest, image_id = p.image.config_digest }
+    end
+  end
+end
+
 --- Resolves an image reference for a platform; once per build.
 ---@param build table the running build
 ---@param text string reference
 ---@param platform string
+---@param target string uid of the target that asks
 ---@return table image { name, config, chain, digest, image_id, source }
-function M.resolve(build, text, platform)
+function M.resolve(build, text, platform, target)
   local ref = fail.within("FROM " .. text, oci.ref(text))
   local name = tostring(ref)
+  local own = sibling(build, name, platform, target)
+  if own then return own end
   return build.once:run("image:" .. name .. "@" .. platform, function()
     local key = M.ref_key(name, platform)
     local record = build.store:get_ref(key)

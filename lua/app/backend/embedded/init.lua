@@ -167,6 +167,14 @@ function Backend:build(plan, opts)
   opts = opts or {}
   local results, tasks, failed = {}, {}, false
   local order = opts.only or plan.order
+  self.siblings, self.done, self.waits = {}, {}, {}
+  for _, uid in ipairs(order) do
+    self.done[uid] = task.future()
+    for _, tag in ipairs(plan.targets[uid].tags or {}) do
+      local ref = oci.ref(tag)
+      if ref then self.siblings[tostring(ref)] = uid end
+    end
+  end
   for i, uid in ipairs(order) do
     tasks[i] = task.spawn(function()
       if failed and opts.fail_fast then
@@ -176,7 +184,9 @@ function Backend:build(plan, opts)
       local ok, result = pcall(self.build_target, self, plan.targets[uid])
       if ok then
         result.status = "ok"
+        self.done[uid]:set(result)
       else
+        self.done[uid]:fail(result)
         if not task.is_cancelled(result) or not failed then
           self.emit { type = "target_failed", target = uid, error = result }
         end

@@ -60,6 +60,11 @@ function M.prepare(build, where, step, tmp)
     local path = m.target or default
     return fs.is_absolute(path) and path or fs.join(step.cwd, path)
   end
+  for i, f in ipairs(step.files or {}) do -- heredoc scripts
+    local file = tmp .. "/pipe" .. i
+    fail.check(fs.write(file, f.data, { mode = f.mode }))
+    self.mounts[#self.mounts + 1] = { type = "bind", target = f.path, source = file, ro = true }
+  end
   for i, m in ipairs(step.mounts or {}) do
     if m.type == "tmpfs" then
       self.mounts[#self.mounts + 1] = { type = "tmpfs", target = target(m), size = m.size }

@@ -33,23 +33,29 @@ local function ignore_lines(build, context, path)
   end
 end
 
-local function prefetch(plan, build_stage)
-  local started = {}
-  for _, i in ipairs(plan.order) do started[i] = task.spawn(build_stage, i) end
-  return started
-end
-
 -- The state a stage starts from: another stage, an image of the store or a registry, or nothing.
-local function open_stage(build, where, stage, globals, stage_result)
+local function open_stage(build, where, plan, stage, stage_result)
+  local opts = { globals = plan, name = where.file }
   if stage.base.stage then
     local from = stage_result(stage.base.stage)
-    return containerfile.state(stage, { parent = from.state, globals = globals, name = where.file }), from.chain
+    opts.parent = from.state
+    return fail.check(containerfile.state(stage, opts)), from.chain
   elseif stage.base.scratch then
-    return containerfile.state(stage, { globals = globals, name = where.file }), chains.empty
+    return fail.check(containerfile.state(stage, opts)), chains.empty
+  elseif not stage.base.image then
+    fail.raise { class = "usage", code = "build.unsupported", where = where.file .. ":" .. stage.from.line,
+      line = stage.from.line, path = where.path, message = "named build contexts are not available in the embedded builder yet",
+      hint = "use --backend buildx for this target" }
   end
-  local image = images.resolve(build, stage.base.image, stage.platform or where.platform)
-  where.base = where.base or image
-  return containerfile.state(stage, { config = image.config, globals = globals, name = where.file }), image.chain
+  local image = steps.located(where, stage.from, function()
+    return images.resolve(build, stage.base.image, stage.platform, where.target)
+  end)
+  -- ONBUILD triggers of the base may need further stages: they are inserted before anything runs.
+  local more = fail.check_bool(plan:insert_triggers(stage.index, image.config.config and image.config.config.OnBuild))
+  if more then where.prefetch() end
+  where.base = stage.index == plan.target and image or where.base
+  opts.config = image.config
+  return fail.check(containerfile.state(stage, opts)), image.chain
 end
 
 local function run_instruction(build, where, stage, state, chain, instruction, counts)
@@ -85,27 +91,36 @@ function M.build(build, target, platform)
   local where = { target = target.uid, file = parsed.file, path = parsed.path, context = context, platform = platform,
     secrets = target.secrets, ignore = ignore_lines(build, context, parsed.path) }
 
-  local tasks
-  local function stage_result(i) return tasks[i]:wait() end
+  local tasks, build_stage = {}, nil
+  -- Starts every stage that is needed and not running yet.
+  function where.prefetch()
+    for _, i in ipairs(plan.order) do tasks[i] = tasks[i] or task.spawn(build_stage, i) end
+  end
+  local function stage_result(i)
+    tasks[i] = tasks[i] or task.spawn(build_stage, i)
+    return tasks[i]:wait()
+  end
   function where.stage_chain(i) return stage_result(i).chain end
-  local function build_stage(i)
+  function build_stage(i)
     local stage = plan.stages[i]
-    local state, chain = open_stage(build, where, stage, plan, stage_result)
-    for _, instruction in ipairs(state.triggers or {}) do
-      chain = run_instruction(build, where, stage, state, chain, instruction, counts)
+    local state, chain = open_stage(build, where, plan, stage, stage_result)
+    for _, list in ipairs { state.triggers, stage.instructions } do
+      for _, instruction in ipairs(list) do
+        chain = run_instruction(build, where, stage, state, chain, instruction, counts)
+      end
     end
-    for _, instruction in ipairs(stage.instructions) do
-      chain = run_instruction(build, where, stage, state, chain, instruction, counts)
+    for _, w in ipairs(state.warnings) do
+      build.emit { type = "warning", target = target.uid, where = parsed.file .. ":" .. (w.line or 1), text = w.message }
     end
     return { state = state, chain = chain }
   end
-  tasks = prefetch(plan, build_stage)
+  where.prefetch()
   local ok, result = pcall(stage_result, plan.target)
   if not ok then
     -- The first real failure counts, not the cancellations that follow from it.
-    for _, i in ipairs(plan.order) do tasks[i]:cancel() end
-    for _, i in ipairs(plan.order) do
-      local done, err = tasks[i]:try_wait()
+    for _, t in pairs(tasks) do t:cancel() end
+    for _, t in pairs(tasks) do
+      local done, err = t:try_wait()
       if not done and task.is_cancelled(result) and not task.is_cancelled(err) then result = err end
     end
     error(result, 0)

@@ -66,7 +66,7 @@ local function step_error(where, step, fields)
 end
 
 --- Wraps whatever a step raises with the place in the Containerfile.
-local function located(where, step, fn)
+function M.located(where, step, fn)
   local ok, a, b = pcall(fn)
   if ok then return a, b end
   if type(a) == "table" and not a.where then
@@ -105,7 +105,9 @@ local function execute_run(build, where, step, chain, tmp)
   for _, kv in ipairs(env) do has_home = has_home or kv:sub(1, 5) == "HOME=" end
   if not has_home then env[#env + 1] = "HOME=" .. (user.home or "/") end
   local prepared <close> = mounts.prepare(build, where, step, tmp)
-  for _, kv in ipairs(prepared.env) do env[#env + 1] = kv end
+  for _, list in ipairs { prepared.env, step.proxy_env } do
+    for _, kv in ipairs(list) do env[#env + 1] = kv end
+  end
 
   local reader, fd = fail.check(process.pipe())
   local output <close> = reader -- luacheck: ignore
@@ -139,7 +141,12 @@ end
 
 --- RUN: executes in the sandbox unless its result is known.
 function M.run(build, where, step, chain)
-  return located(where, step, function()
+  return M.located(where, step, function()
+    if where.platform ~= build.host_platform and not build.emulator[where.platform] then
+      fail.raise(step_error(where, step, { class = "usage", code = "build.no_emulator",
+        message = "cannot run " .. where.platform .. " programs on " .. build.host_platform,
+        hint = "apt-get install qemu-user-static binfmt-support, or build that platform on its own machine" }))
+    end
     local content = mounts.keys(build, where, step)
     local key = keys.run { platform = where.platform, parent = chain.id, argv = step.argv, env = step.env,
       cwd = step.cwd, user = step.user, network = step.network or build.network, security = build.security,
@@ -156,7 +163,10 @@ local function source_of(build, where, step)
   if not step.from then return { root = where.context, ignore = where.ignore } end
   local chain
   if step.from.stage then chain = where.stage_chain(step.from.stage)
-  else chain = images.resolve(build, step.from.image, where.platform).chain end
+  elseif not step.from.image then
+    fail.raise(step_error(where, step, { code = "build.unsupported", class = "usage",
+      message = "COPY --from a named context is not available in the embedded builder yet" }))
+  else chain = images.resolve(build, step.from.image, where.platform, where.target).chain end
   return { chain = chain, preserve = true }
 end
 
@@ -181,14 +191,12 @@ end
 
 --- COPY and ADD of local files, of other stages and of images.
 function M.copy(build, where, step, chain)
-  return located(where, step, function()
-    for _, s in ipairs(step.sources) do
-      if s:match("^https?://") or s:match("^git@") or s:match("%.git[#?]?") and s:match("^%a+://") then
-        fail.raise(step_error(where, step, { code = "build.unsupported", class = "usage",
-          message = step.add and "ADD of a URL is not available in the embedded builder yet"
-            or "COPY takes no URL; use ADD or fetch it in a RUN",
-          hint = "fetch it in a RUN, or use --backend buildx" }))
-      end
+  return M.located(where, step, function()
+    if step.remotes or step.parents then
+      fail.raise(step_error(where, step, { code = "build.unsupported", class = "usage",
+        message = step.parents and "COPY --parents is not available in the embedded builder yet"
+          or "ADD of a URL or git repository is not available in the embedded builder yet",
+        hint = step.parents and "use --backend buildx" or "fetch it in a RUN, or use --backend buildx" }))
     end
     local source = source_of(build, where, step)
     local digests, from_lowers = scan(build, where, step, source)
@@ -213,7 +221,7 @@ end
 
 --- WORKDIR: a layer of its own with the directory, empty when it exists already.
 function M.workdir(build, where, step, chain)
-  return located(where, step, function()
+  return M.located(where, step, function()
     local key = keys.mkdir { parent = chain.id, path = step.path, uid = step.user, epoch = build.epoch,
       salt = build.salt }
     return once(build, key, function(tmp)
