@@ -1,6 +1,5 @@
 --- Checks and derivations that schema.lua names: single texts, and objects whose members depend on
 --- each other. Object checks have the form check(obj, node, path, ctx) and run after all fields.
-local names = require "app.project.names"
 local os_table = require "app.project.os"
 local people = require "app.project.people"
 local registries = require "app.project.registries"
@@ -187,8 +186,8 @@ function M.os_list(obj, node, path, ctx)
     ctx:warn(node.map.os or node, place, "config.no_os", "no operating systems are defined")
   elseif #list == 1 then
     if not list[1].primary and not obj.source_type then
-      ctx:warn(list[1]._node, list[1]._path, "config.primary",
-        ("%q is the only operating system and becomes primary"):format(list[1].name), nil, "info")
+      ctx:note(list[1]._node, list[1]._path, "config.primary",
+        ("%q is the only operating system and becomes primary"):format(list[1].name))
     end
     list[1].primary = true
   elseif primary > 1 then
@@ -254,7 +253,5 @@ function M.root(obj, node, path, ctx)
       "no images are defined; most commands need one")
   end
 end
-
-M.nearest = names.nearest
 
 return M

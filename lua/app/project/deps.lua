@@ -1,5 +1,4 @@
 --- Entries of `dependencies` (pinned versions) and `dependencyConstraints`, and matrix value axes.
-local names = require "app.project.names"
 local validate = require "app.project.validate"
 local version = require "bakery.version"
 
@@ -80,11 +79,6 @@ local function parse_bound(node, path, ctx)
 end
 local BOUND = { kind = "custom", parse = parse_bound, json = { type = { "string", "number" } } }
 
-local function zero_extended(text)
-  local v = version.pep440(text)
-  return v
-end
-
 local function check_constraint(obj, node, path, ctx)
   if next(obj._bad) then return end
   local set = node.map
@@ -101,7 +95,7 @@ local function check_constraint(obj, node, path, ctx)
     return conflict("count", "count and min exclude each other")
   end
   if obj.min and has_max then
-    local min, max = zero_extended(obj.min), zero_extended(obj.max)
+    local min, max = version.pep440(obj.min), version.pep440(obj.max)
     for key, parsed in pairs { min = min or false, max = max or false } do
       if not parsed then
         ctx:error(set[key], { up = path, key = key }, "config.value",
@@ -166,12 +160,5 @@ local function parse_axis(node, path, ctx)
 end
 M.axis_type = { kind = "custom", parse = parse_axis,
   json = { anyOf = { { type = "string" }, { type = "array", items = { type = "string" } } } } }
-
---- Nearest dependency name, for messages of commands.
----@param word string
----@return string|nil
-function M.nearest(word)
-  return names.nearest(word, M.NAMES)
-end
 
 return M

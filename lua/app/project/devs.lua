@@ -15,13 +15,9 @@ local M = {}
 -- Failures that a pinned version causes are the user's; they are not skipped.
 local FATAL = { ["devspec.substitution"] = true, ["devspec.unavailable"] = true }
 
-local function warn(list, image, entry, message, path)
-  list[#list + 1] = problems.problem("config.dev_version", ("%s: %s"):format(image.name, message), {
-    level = "warning",
-    where = entry._node and ("%s:%d:%d"):format(image.project.name, entry._node.line,
-      entry._node.col) or nil,
-    path = path or problems.path_text(entry._path),
-  })
+local function warn(list, image, entry, message)
+  list[#list + 1] = problems.at(image.project.source, entry._node, entry._path, "config.dev_version",
+    ("%s: %s"):format(image.name, message), { level = "warning" })
 end
 
 local function resolve_stream(image, entry, pin, resolver, warnings)

@@ -1,6 +1,6 @@
 --- The dev-spec (`--dev-spec`, BAKERY_DEV_SPEC): pins one development version of each image.
 local json = require "bakery.json"
-local names = require "app.project.names"
+local suggest = require "bakery.suggest"
 local problems = require "app.project.problems"
 
 local M = {}
@@ -50,7 +50,7 @@ function M.parse(text)
   for key, member in pairs(value) do
     if type(key) ~= "string" or not (key == "version" or key == "channel"
       or key == "release_branch") then
-      local near = names.nearest(tostring(key), KEYS)
+      local near = suggest.nearest(tostring(key), KEYS)
       return fail(("unknown key %q"):format(tostring(key)),
         near and ("did you mean %q?"):format(near))
     end

@@ -21,15 +21,15 @@ end
 
 --- Finds the project. An explicit context is taken exactly; otherwise parents are searched too.
 ---@param start_dir string|nil default: the working directory
----@param opts {context: string|nil}|nil
+---@param opts {context: boolean|nil}|nil context: start_dir was given explicitly and is exact
 ---@return string|nil dir
 ---@return string|table file_or_err
 function M.find(start_dir, opts)
   local context = opts and opts.context
-  local dir, err = fs.realpath(context or start_dir or ".")
+  local dir, err = fs.realpath(start_dir or ".")
   if not dir then return nil, err end
-  if context and not fs.is_dir(dir) then
-    return nil, problems.problem("config.context", ("'%s' is not a directory"):format(context))
+  if not fs.is_dir(dir) then
+    return nil, problems.problem("config.context", ("'%s' is not a directory"):format(start_dir))
   end
   local first = dir
   while true do
@@ -52,48 +52,39 @@ local function display_name(file)
   return file
 end
 
-local function syntax_error(err, name)
-  local problem = problems.problem(err.code or "yaml.syntax", err.message or tostring(err), {
-    file = name,
-    line = err.line,
-    col = err.col,
-    path = "",
-    where = err.where,
-    hint = err.hint,
-  })
-  return problems.list { problem }
-end
-
 --- Validates the text of a bakery.yaml.
 ---@param text string
 ---@param opts {name: string|nil, dir: string|nil, file: string|nil}|nil
 ---@return table|nil project
----@return table[] errors with nil, warnings with a project
----@return table[]|nil warnings
+---@return table[]|nil errors
+---@return table[] warnings
 function M.parse(text, opts)
   opts = opts or {}
   local name = opts.name or "bakery.yaml"
   local doc, err = yaml.parse(text, { name = name })
-  if not doc then return nil, syntax_error(err, name), problems.list() end
-  local ctx = problems.new(name)
+  if not doc then
+    err.class, err.path = "usage", opts.file
+    return nil, problems.list { err }, problems.list()
+  end
+  local ctx = problems.new(name, opts.file)
   local root = doc:root()
-  if validate.is_null(root) then
-    root = { kind = "map", keys = {}, map = {}, line = root.line, col = root.col }
+  if not root or validate.is_null(root) then
+    root = { kind = "map", keys = {}, map = {}, line = 1, col = 1 }
   end
   local value = validate.value(schema.ROOT, root, {}, ctx)
   ctx:sort()
   if #ctx.errors > 0 then return nil, ctx.errors, ctx.warnings end
-  local project = model.link(value, { dir = opts.dir or ".", file = opts.file, name = name })
-  project.warnings = ctx.warnings
-  return project, ctx.warnings
+  local project = model.link(value, { dir = opts.dir or ".", file = opts.file, source = ctx.file })
+  project.notes = ctx.notes
+  return project, nil, ctx.warnings
 end
 
 --- Loads and validates the project of a directory.
 ---@param dir string
 ---@param opts {file: string|nil, name: string|nil}|nil
 ---@return table|nil project
----@return table[] errors with nil, warnings with a project
----@return table[]|nil warnings with nil
+---@return table[]|nil errors all of them
+---@return table[] warnings
 function M.load(dir, opts)
   opts = opts or {}
   local file = opts.file or file_in(dir)

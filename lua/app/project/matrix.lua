@@ -33,15 +33,8 @@ function M.default_pattern(matrix)
   return (table.concat(parts, "-"):gsub("%-+$", ""))
 end
 
-local function failed(matrix, node, path, code, message)
-  local file = matrix.image.project.name
-  return problems.problem(code, message, {
-    file = file,
-    line = node and node.line,
-    col = node and node.col,
-    where = node and ("%s:%d:%d"):format(file, node.line, node.col) or file,
-    path = problems.path_text(path),
-  })
+local function failed(matrix, node, path, code, message, extra)
+  return problems.at(matrix.image.project.source, node, path, code, message, extra)
 end
 
 -- Axes in order: pinned dependencies, resolved constraints, values in file order.
@@ -131,15 +124,19 @@ local function mark_latest(axes, rows, warn)
   end
 end
 
-local function number_tuples(text)
+-- Every `digits(.digits)+` run of a text as a version.
+local function number_runs(text)
   local out, at = {}, 1
   while true do
-    local first, last = text:find("%d+%.%d[%d.]*", at)
+    local first, last = text:find("%d+%.%d+", at)
     if not first then return out end
-    local run = text:sub(first, last):gsub("%.+$", ""):match("^[%d.]-%f[.]%.%.") or text:sub(first, last)
-    run = run:gsub("%.+$", "")
-    out[#out + 1] = version.pep440(run)
-    at = first + #run
+    while true do
+      local _, more = text:find("^%.%d+", last + 1)
+      if not more then break end
+      last = more
+    end
+    out[#out + 1] = version.pep440(text:sub(first, last))
+    at = last + 1
   end
 end
 
@@ -187,7 +184,7 @@ local function mark_latest_patch(axes, rows, warn)
         end
         key[at] = { parsed }
       else
-        key[at] = number_tuples(text)
+        key[at] = number_runs(text)
       end
       group[at] = tag.strip_patch(text)
     end
@@ -255,8 +252,7 @@ function M.rows(matrix, resolver)
   local warnings = problems.list()
   local function warn(message)
     local warning = failed(matrix, matrix._node, matrix._path, "config.matrix_latest",
-      ("matrix %s: %s"):format(pattern, message))
-    warning.level = "warning"
+      ("matrix %s: %s"):format(pattern, message), { level = "warning" })
     warnings[#warnings + 1] = warning
   end
   mark_latest(axes, rows, warn)

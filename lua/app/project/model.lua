@@ -65,11 +65,11 @@ end
 
 --- Links a validated root object.
 ---@param root table
----@param info {dir: string, file: string|nil, name: string}
+---@param info {dir: string, file: string|nil, source: {name: string, path: string|nil}}
 ---@return table project
 function M.link(root, info)
   local project = setmetatable(root, Project)
-  project.dir, project.file, project.name = info.dir, info.file, info.name
+  project.dir, project.file, project.source = info.dir, info.file, info.source
   project._by_name = {}
   for _, image in ipairs(project.images) do
     setmetatable(image, Image)

@@ -1,6 +1,7 @@
 --- Tool options in force for a target: the variant's, completed by the image's.
+local json = require "bakery.json"
+local names = require "app.project.names"
 local schema = require "app.project.schema"
-local validate = require "app.project.validate"
 
 local M = {}
 
@@ -16,6 +17,27 @@ local function last(list, tool)
   end
 end
 
+-- Plain data of a validated value: no source links.
+local function plain(t, value)
+  if value == nil then return nil end
+  if t.kind == "map" then
+    local out = json.object()
+    for _, key in ipairs(value.keys) do out[key] = plain(t.of, value.values[key]) end
+    return out
+  elseif t.kind == "list" then
+    local out = json.array {}
+    for i, item in ipairs(value) do out[i] = plain(t.of, item) end
+    return out
+  elseif t.kind == "object" then
+    local out = json.object()
+    for _, field in ipairs(t.schema.fields) do
+      out[field[1]] = plain(field.type, value[field.as or names.snake(field[1])])
+    end
+    return out
+  end
+  return value
+end
+
 local function members(entry, fallback, tool)
   local out = {}
   for _, field in ipairs(schema.tools[tool].fields) do
@@ -29,7 +51,7 @@ local function members(entry, fallback, tool)
       else
         value = field.default
       end
-      out[name] = validate.copy(value)
+      out[name] = plain(field.type, value)
     end
   end
   return out

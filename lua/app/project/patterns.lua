@@ -31,15 +31,28 @@ local function regex_of(pattern)
   return re
 end
 
+local ESCAPES = { n = "\n", t = "\t", r = "\r", ["\\"] = "\\" }
+
 -- Python replacement text: \1 and \g<1> stand for groups, \\ for a backslash.
 local function expand(replacement, match)
-  return (replacement:gsub("\\(g?<?)(%w?)(>?)", function(open, name, close)
-    if open == "" and name == "" then return nil end
-    if open == "" and name:find("%d") then return match[tonumber(name)] or "" end
-    if open == "g<" and close == ">" then return match[tonumber(name) or name] or "" end
-    if open == "" and name == "n" then return "\n" end
-    if open == "" and name == "t" then return "\t" end
-  end):gsub("\\\\", "\\"))
+  local out, at = {}, 1
+  while true do
+    local first = replacement:find("\\", at, true)
+    out[#out + 1] = replacement:sub(at, (first or 0) - 1)
+    if not first then return table.concat(out) end
+    local group, stop = replacement:match("^g<([%w_]+)>()", first + 1)
+    if not group then
+      group, stop = replacement:match("^(%d%d?)()", first + 1)
+    end
+    if group then
+      out[#out + 1] = match[tonumber(group) or group] or ""
+      at = stop
+    else
+      local c = replacement:sub(first + 1, first + 1)
+      out[#out + 1] = ESCAPES[c] or "\\" .. c
+      at = first + 2
+    end
+  end
 end
 
 local function regex_replace(value, find, replacement)

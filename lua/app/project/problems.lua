@@ -1,6 +1,6 @@
---- Collects everything that is wrong or doubtful in one configuration file, with positions.
---- A problem: {level, code, class="usage", message, where="file:line:col", file, line, col, path,
---- hint}; tostring gives `where: message`. Errors of several problems are lists of them.
+--- Problems of a configuration file with their positions: collected all, reported at once.
+--- A problem is an error object: {code, class="usage", message (begins with the key path),
+--- where="file:line:col", path (the file), line, col, key, hint, level}.
 
 ---@class app.project.problems
 local Problems = {}
@@ -10,7 +10,6 @@ local Problem = {
   __name = "bakery.error",
   __tostring = function(self)
     local text = self.message
-    if self.path and self.path ~= "" then text = self.path .. ": " .. text end
     if self.where and self.where ~= "" then text = self.where .. ": " .. text end
     if self.hint then text = text .. " (" .. self.hint .. ")" end
     return text
@@ -25,7 +24,7 @@ local List = {
   end,
 }
 
-local M = { Problem = Problem, List = List }
+local M = {}
 
 --- A single problem outside any file.
 ---@param code string
@@ -44,12 +43,6 @@ end
 ---@return table[]
 function M.list(list)
   return setmetatable(list or {}, List)
-end
-
----@param file string how the file is named in messages
----@return app.project.problems
-function M.new(file)
-  return setmetatable({ file = file, errors = M.list(), warnings = M.list() }, Problems)
 end
 
 --- Key path of a linked path {up=, key=}: `images[0].versions[1].name` (indices from 0).
@@ -74,21 +67,33 @@ function M.path_text(path)
   return table.concat(out)
 end
 
-local function add(self, list, level, node, path, code, message, hint)
-  local problem = setmetatable({
-    level = level,
-    code = code,
-    class = "usage",
-    retryable = false,
-    message = message,
-    hint = hint,
-    file = self.file,
-    line = node and node.line,
-    col = node and node.col,
-    path = M.path_text(path),
-  }, Problem)
-  problem.where = node and ("%s:%d:%d"):format(self.file, node.line, node.col) or self.file
-  list[#list + 1] = problem
+--- A problem at a YAML node of a file.
+---@param file {name: string, path: string|nil} how messages call the file, where it is
+---@param node table|nil
+---@param path table|nil linked key path
+---@param code string
+---@param message string
+---@param extra table|nil further fields
+---@return table problem
+function M.at(file, node, path, code, message, extra)
+  local key = M.path_text(path)
+  local out = M.problem(code, key ~= "" and key .. ": " .. message or message, extra)
+  out.key, out.path = key, file.path
+  out.line, out.col = node and node.line, node and node.col
+  out.where = node and ("%s:%d:%d"):format(file.name, node.line, node.col) or file.name
+  return out
+end
+
+---@param name string how messages call the file
+---@param path string|nil where the file is, for the source line
+---@return app.project.problems
+function M.new(name, path)
+  return setmetatable({
+    file = { name = name, path = path },
+    errors = M.list(),
+    warnings = M.list(),
+    notes = M.list(),
+  }, Problems)
 end
 
 --- Records an error at a YAML node.
@@ -98,17 +103,23 @@ end
 ---@param message string
 ---@param hint string|nil
 function Problems:error(node, path, code, message, hint)
-  add(self, self.errors, "error", node, path, code, message, hint)
+  self.errors[#self.errors + 1] = M.at(self.file, node, path, code, message, { hint = hint })
 end
 
---- Records a warning; `level` is "warning" unless given ("info").
-function Problems:warn(node, path, code, message, hint, level)
-  add(self, self.warnings, level or "warning", node, path, code, message, hint)
+--- Records a warning.
+function Problems:warn(node, path, code, message, hint)
+  self.warnings[#self.warnings + 1] = M.at(self.file, node, path, code, message,
+    { hint = hint, level = "warning" })
 end
 
---- Puts both lists in the order of the file (stable).
+--- Records something worth knowing that is no reason to change the file.
+function Problems:note(node, path, code, message)
+  self.notes[#self.notes + 1] = M.at(self.file, node, path, code, message, { level = "info" })
+end
+
+--- Puts the lists in the order of the file (stable).
 function Problems:sort()
-  for _, list in ipairs { self.errors, self.warnings } do
+  for _, list in ipairs { self.errors, self.warnings, self.notes } do
     local index = {}
     for i, problem in ipairs(list) do index[problem] = i end
     table.sort(list, function(a, b)

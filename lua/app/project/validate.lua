@@ -2,6 +2,7 @@
 --- scalars coerced, every problem recorded. Objects carry their source: `_node` (the YAML map),
 --- `_set` (keys that are written in the file), `_path`.
 local names = require "app.project.names"
+local suggest = require "bakery.suggest"
 
 local M = {}
 
@@ -109,7 +110,7 @@ function check.enum(t, node, path, ctx)
   for _, member in ipairs(t.values) do
     if value == member then return t.alias and t.alias[value] or value, true end
   end
-  local near = value and names.nearest(value, t.values)
+  local near = value and suggest.nearest(value, t.values)
   return expected(ctx, node, path, "one of " .. table.concat(t.values, ", "),
     near and ("did you mean %q?"):format(near))
 end
@@ -177,7 +178,7 @@ local function unknown_keys(schema, node, path, ctx, known)
     if not key then
       if schema.unknown == "error" then bad_key(ctx, pair.key, path) end
     elseif not known[key] then
-      local near = names.nearest(key, key_names(schema))
+      local near = suggest.nearest(key, key_names(schema))
       local hint = near and not node.map[near] and ("did you mean %q?"):format(near) or nil
       local place = { up = path, key = key }
       if schema.unknown == "error" then

@@ -1,0 +1,191 @@
+--- The plan document: a bake file, plus what bake does not know under the top-level key `x-bakery`
+--- (bake takes unknown top-level keys for variables). Nothing in it depends on where the project
+--- lies, so the same project and commit give the same bytes.
+local json = require "bakery.json"
+local labels = require "app.plan.labels"
+local registries = require "app.project.registries"
+
+local M = {}
+
+--- Version of the `x-bakery` object; raised when its meaning changes.
+M.FORMAT = 1
+
+local function object(pairs_list)
+  return json.object(pairs_list)
+end
+
+-- Groups: default, then each image and variant in order of first appearance.
+local function groups(targets)
+  local order, members = { "default" }, { default = {} }
+  local function add(name, uid)
+    if not name then return end
+    if not members[name] then
+      members[name] = {}
+      order[#order + 1] = name
+    end
+    local list = members[name]
+    if list[#list] ~= uid then list[#list + 1] = uid end
+  end
+  for _, target in ipairs(targets) do
+    add("default", target.uid)
+    add(target.image, target.uid)
+    add(target.variant, target.uid)
+  end
+  local out = {}
+  for i, name in ipairs(order) do
+    out[i] = { name, object { { "targets", json.array(members[name]) } } }
+  end
+  return object(out)
+end
+
+local function cache_entry(ref, extra)
+  local out = { { "type", "registry" }, { "ref", ref } }
+  for _, pair in ipairs(extra or {}) do out[#out + 1] = pair end
+  return json.array { object(out) }
+end
+
+local CACHE_TO = { { "mode", "max" }, { "compression", "zstd" }, { "oci-mediatypes", "true" } }
+
+local function bake_target(target, opts)
+  local tags = target.tags
+  if opts.temp_registry then tags = { target:temp_ref(opts.temp_registry) } end
+  local out = {
+    { "context", "." },
+    { "dockerfile", target.containerfile },
+    { "labels", object(target:labels(opts.created)) },
+    { "tags", json.array(tags) },
+    { "args", object(target.args) },
+  }
+  local function add(key, value) out[#out + 1] = { key, value } end
+  if target.build_target then add("target", target.build_target) end
+  add("platforms", json.array(target.platforms))
+  if opts.cache_registry then
+    local ref = target:cache_ref(opts.cache_registry)
+    add("cache-from", cache_entry(ref))
+    if opts.push then add("cache-to", cache_entry(ref, CACHE_TO)) end
+  end
+  if opts.temp_registry and opts.push then
+    add("output", json.array { object { { "type", "image" }, { "push-by-digest", "true" },
+      { "name-canonical", "true" }, { "push", "true" } } })
+  end
+  if #target.secrets > 0 then
+    local secrets = json.array {}
+    for i, secret in ipairs(target.secrets) do
+      secrets[i] = object { { "type", "env" }, { "id", secret.id }, { "env", secret.env } }
+    end
+    add("secret", secrets)
+  end
+  return object(out)
+end
+
+-- Effective options without null members and empty lists; tools without any are left out.
+local function options_object(target)
+  local out = {}
+  for _, tool in ipairs { "goss", "soci", "hadolint", "wizcli" } do
+    local members, names = target:tool_options()[tool], {}
+    for name, value in pairs(members) do
+      if type(value) ~= "table" or next(value) ~= nil then names[#names + 1] = name end
+    end
+    table.sort(names)
+    local list = {}
+    for i, name in ipairs(names) do list[i] = { name, members[name] } end
+    if #list > 0 then out[#out + 1] = { tool, object(list) } end
+  end
+  return object(out)
+end
+
+local function os_object(os_entry)
+  local build_os = os_entry.build_os
+  local out = { { "name", os_entry.name }, { "primary", os_entry.primary },
+    { "id", build_os.name }, { "family", build_os.family }, { "version", build_os.version } }
+  if build_os.codename then out[#out + 1] = { "codename", build_os.codename } end
+  return object(out)
+end
+
+local function extra_target(target, opts)
+  local model = target.model
+  local version = model.version
+  local out = {
+    { "image", target.image },
+    { "version", target.version },
+  }
+  local function add(key, value)
+    if value ~= nil and value ~= false then out[#out + 1] = { key, value } end
+  end
+  add("variant", target.variant)
+  add("primaryVariant", model.variant and target.flags.primaryVariant)
+  add("os", model.os and os_object(model.os))
+  add("latest", target.flags.latest)
+  add("matrix", version.is_matrix)
+  add("dev", version.is_dev)
+  add("channel", target.channel)
+  add("imageDir", target.image_dir)
+  add("versionDir", target.version_dir)
+  add("repositories", json.array(registries.repositories(target.image, target.registries)))
+  add("suffixes", json.array(target.suffixes))
+  if #version.dependencies > 0 then
+    local dependencies = {}
+    for i, entry in ipairs(version.dependencies) do
+      dependencies[i] = { entry.dependency, json.array(entry.versions) }
+    end
+    add("dependencies", object(dependencies))
+  end
+  if opts.temp_registry then add("tags", json.array(target.tags)) end
+  add("options", options_object(target))
+  return object(out)
+end
+
+local function project_object(project)
+  local repository = project.repository
+  return object { { "url", repository.url }, { "vendor", repository.vendor },
+    { "maintainer", repository.maintainer.text } }
+end
+
+---@class app.plan.document_options
+---@field project table|nil default: the project of the targets
+---@field cache_registry string|nil
+---@field temp_registry string|nil
+---@field push boolean|nil
+---@field epoch integer|nil fixes the creation time, seconds since 1970
+---@field created string|nil fixes the creation time, RFC 3339
+
+--- The document of chosen targets; key order is fixed.
+---@param targets table[] of app.plan.targets
+---@param opts app.plan.document_options|nil
+---@return table document
+function M.make(targets, opts)
+  opts = opts or {}
+  local first = targets[1]
+  local settings = {
+    cache_registry = opts.cache_registry,
+    temp_registry = opts.temp_registry,
+    push = opts.push,
+    created = opts.created or opts.epoch and labels.stamp(opts.epoch) or first and first.created,
+  }
+  local project = opts.project or first and first.model.image.project
+  local bake, extra = {}, {}
+  for i, target in ipairs(targets) do
+    bake[i] = { target.uid, bake_target(target, settings) }
+    extra[i] = { target.uid, extra_target(target, settings) }
+  end
+  local head = { { "version", M.FORMAT } }
+  if settings.created then head[#head + 1] = { "created", settings.created } end
+  if first and first.revision then head[#head + 1] = { "revision", first.revision } end
+  if project then head[#head + 1] = { "project", project_object(project) } end
+  if opts.temp_registry then head[#head + 1] = { "tempRegistry", opts.temp_registry } end
+  head[#head + 1] = { "targets", object(extra) }
+  return object {
+    { "group", groups(targets) },
+    { "target", object(bake) },
+    { "x-bakery", object(head) },
+  }
+end
+
+--- The document as text: indented by 2, same document same bytes.
+---@param doc table
+---@return string
+function M.encode(doc)
+  return json.encode(doc, { indent = 2 }) .. "\n"
+end
+
+return M

@@ -1,0 +1,150 @@
+--- Tags of a target: default pattern sets, which patterns apply, rendering, full references.
+local patterns = require "app.project.patterns"
+local registries = require "app.project.registries"
+
+local M = {}
+
+local V, VS, VP = "{{ Version }}", "{{ Version | stripMetadata }}", "{{ Version | stripPatch }}"
+local OS, VARIANT, CHANNEL = "{{ OS }}", "{{ Variant }}", "{{ Channel }}"
+
+local function entry(only, ...)
+  return { only = only, patterns = { ... } }
+end
+
+local function join(...)
+  return table.concat({ ... }, "-")
+end
+
+local LATEST = {
+  entry({ "latest" }, join(OS, VARIANT)),
+  entry({ "latest", "primaryVariant" }, OS),
+  entry({ "latest", "primaryOS" }, VARIANT),
+  entry({ "latest", "primaryOS", "primaryVariant" }, "latest"),
+}
+local CHANNEL_HEAD = {
+  entry({ "channelLatest", "primaryOS" }, join(CHANNEL, VARIANT)),
+  entry({ "channelLatest", "primaryVariant" }, join(CHANNEL, OS)),
+  entry({ "channelLatest", "primaryOS", "primaryVariant" }, CHANNEL),
+}
+
+local function concat(...)
+  local out = {}
+  for _, list in ipairs { ... } do table.move(list, 1, #list, #out + 1, out) end
+  return out
+end
+
+--- Patterns of an image that names none.
+M.STANDARD = concat({
+  entry({ "all" }, join(V, OS, VARIANT), join(VS, OS, VARIANT)),
+  entry({ "primaryOS" }, join(V, VARIANT), join(VS, VARIANT)),
+  entry({ "primaryVariant" }, join(V, OS), join(VS, OS)),
+  entry({ "primaryOS", "primaryVariant" }, V, VS),
+}, LATEST, { entry({ "channelLatest" }, join(CHANNEL, OS, VARIANT)) }, CHANNEL_HEAD)
+
+--- Patterns of an image with a matrix that names none.
+M.MATRIX = concat({
+  entry({ "all" }, join(V, OS, VARIANT)),
+  entry({ "latestPatch" }, join(VP, OS, VARIANT)),
+  entry({ "primaryOS" }, join(V, VARIANT)),
+  entry({ "latestPatch", "primaryOS" }, join(VP, VARIANT)),
+  entry({ "primaryVariant" }, join(V, OS)),
+  entry({ "latestPatch", "primaryVariant" }, join(VP, OS)),
+  entry({ "primaryOS", "primaryVariant" }, V),
+  entry({ "latestPatch", "primaryOS", "primaryVariant" }, VP),
+}, CHANNEL_HEAD, LATEST)
+
+--- Pattern entries that can apply to targets of an image and variant.
+---@param image table
+---@param variant table|nil
+---@return table[]
+function M.pool(image, variant)
+  local own = image.tag_patterns or (image.matrix and M.MATRIX or M.STANDARD)
+  if not variant or #variant.tag_patterns == 0 then return own end
+  return concat(own, variant.tag_patterns)
+end
+
+--- Whether a pattern entry applies to a target with these flags.
+---@param only string[]
+---@param flags table<string, boolean> by filter name
+---@return boolean
+function M.applies(only, flags)
+  local all, holds = false, true
+  for _, filter in ipairs(only) do
+    if filter == "all" then
+      all = true
+    elseif not flags[filter] then
+      if filter == "channelLatest" then return false end
+      holds = false
+    end
+  end
+  return all or holds
+end
+
+-- A pattern that names an empty variable in this very spelling gives no tag.
+local function skipped(pattern, vars)
+  for name, value in pairs { OS = vars.OS, Variant = vars.Variant, Channel = vars.Channel } do
+    if value == "" and pattern:find("{{ " .. name .. " }}", 1, true) then return true end
+  end
+  return false
+end
+
+local UNSAFE = "[^%w_.-]"
+
+--- One pattern rendered: ends stripped first, then unsafe characters replaced.
+---@param pattern string
+---@param vars table {Version, OS, Variant, Channel, Name}
+---@return string|nil|false suffix false when the pattern is skipped
+---@return table|nil err
+function M.render(pattern, vars)
+  if skipped(pattern, vars) then return false end
+  local text, err = patterns.render(pattern, vars)
+  if not text then return nil, err end
+  if text:find(UNSAFE) then
+    text = text:gsub(utf8.charpattern, function(c)
+      if #c > 1 or c:find(UNSAFE) then return "-" end
+    end)
+  end
+  return text
+end
+
+--- Tag suffixes of a target, unique and sorted.
+---@param pool table[] pattern entries
+---@param flags table<string, boolean>
+---@param vars table
+---@return string[]|nil
+---@return table|nil err
+function M.suffixes(pool, flags, vars)
+  local out, seen = {}, {}
+  for _, item in ipairs(pool) do
+    if M.applies(item.only, flags) then
+      for _, pattern in ipairs(item.patterns) do
+        local text, err = M.render(pattern, vars)
+        if text == nil then return nil, err end
+        if text and not seen[text] then
+          seen[text] = true
+          out[#out + 1] = text
+        end
+      end
+    end
+  end
+  table.sort(out)
+  return out
+end
+
+--- Full references, sorted; an empty suffix gives a reference without tag.
+---@param image_name string
+---@param list table[] registries
+---@param suffixes string[]
+---@return string[]
+function M.references(image_name, list, suffixes)
+  local out = {}
+  for _, repository in ipairs(registries.repositories(image_name, list)) do
+    for _, suffix in ipairs(suffixes) do
+      out[#out + 1] = suffix == "" and repository or repository .. ":" .. suffix
+    end
+  end
+  table.sort(out)
+  return out
+end
+
+return M
