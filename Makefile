@@ -27,14 +27,14 @@ MODULES := archive digest fs http json loop oci process regex sandbox snapshot s
   version yaml
 # Modules whose cores a module is linked with (house.md: who may include whom), and its libraries.
 USES_archive := digest
-USES_oci := http digest
+USES_oci := http json digest
 USES_sandbox := process
 USES_snapshot := archive digest
 USES_store := digest
 LIBS_archive := -ldeflate -lz -lzstd -lisal -ldl
 LIBS_digest := -lcrypto
 LIBS_http := -ldl
-LIBS_oci := -ljansson -lm
+LIBS_oci := -lm
 LIBS_json := -ljansson
 LIBS_loop := -luv
 LIBS_regex := -lpcre2-8

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "json/json.h"
 #include "oci/oci_int.h"
 
 static enum bk_digest_alg alg_of(const char *digest) {
@@ -27,11 +28,10 @@ char *oci_digest_of(const char *like, const void *p, size_t n) {
 }
 
 json_t *oci_json(const char *text, size_t len, const char *what, struct bk_err *err) {
-  json_error_t e;
-  json_t *doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, &e);
-  if (!doc)
-    bk_fail(err, BK_INFRA, "oci.json", "%s: line %d, column %d: %s", what, e.line, e.column, e.text);
-  return doc;
+  json_t *doc = NULL;
+  if (bk_json_parse(text, len, what, BK_JSON_UNIQUE, &doc, err) == 0) return doc;
+  err->cls = BK_INFRA;
+  return NULL;
 }
 
 const char *oci_json_str(const json_t *obj, const char *key) {
