@@ -1,0 +1,190 @@
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "version/version_scan.h"
+
+int bk_num_compare(struct bk_num a, struct bk_num b) {
+  if (a.len != b.len) return a.len < b.len ? -1 : 1;
+  int c = a.len ? memcmp(a.p, b.p, a.len) : 0;
+  return (c > 0) - (c < 0);
+}
+
+int scan_too_long(size_t len, struct bk_err *err) {
+  if (len <= BK_VERSION_MAX) return 0;
+  return bk_fail(err, BK_USAGE, "version.syntax", "version text of %zu bytes (at most %d)", len,
+                 BK_VERSION_MAX);
+}
+
+int scan_refuse(const char *what, const char *text, size_t len, struct bk_err *err) {
+  return bk_fail(err, BK_USAGE, "version.syntax", "'%.*s' is no %s", (int)(len > 200 ? 200 : len),
+                 text, what);
+}
+
+static bool is_sep(char c) { return c == '-' || c == '_' || c == '.'; }
+
+/* Longest of the words at p, case-insensitive; words are ordered so that the first hit is right. */
+static size_t take_word(const char *p, const char *end, const char *const words[], int *which) {
+  for (int i = 0; words[i]; i++) {
+    size_t n = strlen(words[i]), k = 0;
+    while (k < n && p + k < end && scan_lower(p[k]) == words[i][k]) k++;
+    if (k == n) {
+      *which = i;
+      return n;
+    }
+  }
+  return 0;
+}
+
+/* [sep] word [sep] [digits]: the shape of pre, post and dev. Nothing is consumed without the word. */
+static bool take_suffix(const char **p, const char *end, const char *const words[], int *which,
+                        struct bk_num *n) {
+  const char *s = *p;
+  if (s < end && is_sep(*s)) s++;
+  size_t k = take_word(s, end, words, which);
+  if (!k) return false;
+  s += k;
+  /* A separator may stand here without a number; a next part needs none of its own. */
+  if (s < end && is_sep(*s)) s++;
+  scan_num(&s, end, n);
+  *p = s;
+  return true;
+}
+
+static const char *const PRE[] = {"alpha", "a", "beta", "b", "preview", "pre", "c", "rc", NULL};
+static const char *const POST[] = {"post", "rev", "r", NULL};
+static const char *const DEV[] = {"dev", NULL};
+
+static void take_post(struct bk_pep440 *v, const char **p, const char *end) {
+  int which;
+  if (*p + 1 < end && **p == '-' && scan_digit((*p)[1])) {
+    (*p)++;
+    v->has_post = scan_num(p, end, &v->post);
+  } else {
+    v->has_post = take_suffix(p, end, POST, &which, &v->post);
+  }
+}
+
+static bool take_local(struct bk_pep440 *v, const char **p, const char *end) {
+  if (*p == end) return true;
+  if (**p != '+') return false;
+  const char *s = ++*p;
+  bool want = true;
+  for (; *p < end; (*p)++) {
+    if (scan_alnum(**p)) want = false;
+    else if (is_sep(**p) && !want) want = true;
+    else return false;
+  }
+  v->local.p = s;
+  v->local.len = (size_t)(*p - s);
+  return !want;
+}
+
+static bool parse(struct bk_pep440 *v, const char *p, const char *end) {
+  while (p < end && scan_space(*p)) p++;
+  while (end > p && scan_space(end[-1])) end--;
+  if (p < end && scan_lower(*p) == 'v') p++;
+  struct bk_num first;
+  if (!scan_num(&p, end, &first)) return false;
+  if (p < end && *p == '!') {
+    v->epoch = first;
+    p++;
+    if (!scan_num(&p, end, &first)) return false;
+  }
+  v->release = bk_reallocarray(NULL, scan_count(p, end, '.') + 1, sizeof *v->release);
+  v->release[v->nrelease++] = first;
+  while (p + 1 < end && *p == '.' && scan_digit(p[1])) {
+    p++;
+    scan_num(&p, end, &v->release[v->nrelease++]);
+  }
+  int which;
+  if (take_suffix(&p, end, PRE, &which, &v->pre_n))
+    v->pre = which < 2 ? BK_PRE_ALPHA : which < 4 ? BK_PRE_BETA : BK_PRE_RC;
+  take_post(v, &p, end);
+  v->has_dev = take_suffix(&p, end, DEV, &which, &v->dev);
+  return take_local(v, &p, end);
+}
+
+int bk_pep440_parse(struct bk_pep440 *v, const char *text, size_t len, struct bk_err *err) {
+  memset(v, 0, sizeof *v);
+  if (scan_too_long(len, err)) return -1;
+  v->text = bk_strndup(text, len);
+  v->epoch.p = v->text;
+  if (!memchr(text, 0, len) && parse(v, v->text, v->text + len)) return 0;
+  bk_pep440_free(v);
+  return scan_refuse("PEP 440 version", text, len, err);
+}
+
+void bk_pep440_free(struct bk_pep440 *v) {
+  if (!v) return;
+  free(v->text);
+  free(v->release);
+  memset(v, 0, sizeof *v);
+}
+
+static struct bk_num release_at(const struct bk_pep440 *v, size_t i) {
+  return i < v->nrelease ? v->release[i] : (struct bk_num){v->text, 0};
+}
+
+size_t bk_pep440_common(const struct bk_pep440 *a, const struct bk_pep440 *b, size_t limit) {
+  size_t i = 0;
+  while (i < limit && bk_num_compare(release_at(a, i), release_at(b, i)) == 0) i++;
+  return i;
+}
+
+/* Local segments: words below numbers, words without case, a longer one above its prefix. */
+static int compare_segment(struct bk_slice a, struct bk_slice b) {
+  bool na = true, nb = true;
+  for (size_t i = 0; i < a.len; i++) na = na && scan_digit(a.p[i]);
+  for (size_t i = 0; i < b.len; i++) nb = nb && scan_digit(b.p[i]);
+  if (na != nb) return na ? 1 : -1;
+  if (na) {
+    struct bk_num x, y;
+    const char *p = a.p, *q = b.p;
+    scan_num(&p, a.p + a.len, &x);
+    scan_num(&q, b.p + b.len, &y);
+    return bk_num_compare(x, y);
+  }
+  for (size_t i = 0; i < a.len && i < b.len; i++) {
+    int c = scan_lower(a.p[i]) - scan_lower(b.p[i]);
+    if (c) return c < 0 ? -1 : 1;
+  }
+  return (a.len > b.len) - (a.len < b.len);
+}
+
+static struct bk_slice next_segment(struct bk_slice *rest) {
+  struct bk_slice s = {rest->p, 0};
+  while (s.len < rest->len && !is_sep(rest->p[s.len])) s.len++;
+  size_t used = s.len < rest->len ? s.len + 1 : s.len;
+  rest->p += used;
+  rest->len -= used;
+  return s;
+}
+
+static int compare_local(struct bk_slice a, struct bk_slice b) {
+  while (a.len && b.len) {
+    int c = compare_segment(next_segment(&a), next_segment(&b));
+    if (c) return c;
+  }
+  return (a.len > 0) - (b.len > 0);
+}
+
+/* Rank of the pre part: a bare dev release lies below every pre-release, a final above. */
+static int pre_rank(const struct bk_pep440 *v) {
+  if (v->pre) return (int)v->pre;
+  return v->has_dev && !v->has_post ? 0 : 9;
+}
+
+int bk_pep440_compare(const struct bk_pep440 *a, const struct bk_pep440 *b) {
+  int c = bk_num_compare(a->epoch, b->epoch);
+  if (c) return c;
+  size_t n = a->nrelease > b->nrelease ? a->nrelease : b->nrelease;
+  for (size_t i = 0; i < n; i++)
+    if ((c = bk_num_compare(release_at(a, i), release_at(b, i)))) return c;
+  if ((c = pre_rank(a) - pre_rank(b))) return c < 0 ? -1 : 1;
+  if (a->pre && (c = bk_num_compare(a->pre_n, b->pre_n))) return c;
+  if (a->has_post != b->has_post) return a->has_post ? 1 : -1;
+  if (a->has_post && (c = bk_num_compare(a->post, b->post))) return c;
+  if (a->has_dev != b->has_dev) return a->has_dev ? -1 : 1;
+  if (a->has_dev && (c = bk_num_compare(a->dev, b->dev))) return c;
+  return compare_local(a->local, b->local);
+}
