@@ -136,6 +136,10 @@ function Context:report()
   end
 end
 
+--- Runs the checks of one result's image; nil when it has none.
+---@return table[]|nil
+function Context:check_image(result) return require("app.imagetest").run(self, result) end
+
 local function failure_class(self)
   local good, bad, kinds = #self:good(), 0, {}
   for _, r in ipairs(self.results) do

@@ -56,14 +56,8 @@ function M.plan(values)
     end
   end
   if #targets == 0 and not values.allow_empty then
-    local filters = {}
-    for _, name in ipairs { "image_name", "image_version", "image_variant", "image_os", "dev_channel" } do
-      if values[name] then filters[#filters + 1] = "--" .. name:gsub("_", "-") .. " " .. values[name] end
-    end
-    for _, p in ipairs(values.image_platform or {}) do filters[#filters + 1] = "--image-platform " .. p end
-    if values.latest then filters[#filters + 1] = "--latest" end
-    fail.raise { class = "empty", code = "empty", message = "no target matches"
-      .. (#filters > 0 and " " .. table.concat(filters, " ") or ""),
+    local text = plans.describe_filters(values)
+    fail.raise { class = "empty", code = "empty", message = "no target matches " .. text,
       hint = "matrix images are left out unless --matrix-versions include is given" }
   end
   return plans.document(targets, { project = project, cache_registry = values.cache_registry,

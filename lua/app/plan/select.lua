@@ -157,7 +157,7 @@ end
 
 local function any_matches(list, text)
   for _, re in ipairs(list) do
-    if re:match(text) then return true end
+    if re:search(text) then return true end
   end
   return false
 end
@@ -188,7 +188,7 @@ function Run:expand_os(image, candidate, variant)
     return self:add(image, candidate, variant, nil, { "linux/amd64" })
   end
   for _, os_entry in ipairs(candidate.os) do
-    if f.image_os and not f.image_os:match(os_entry.name) then
+    if f.image_os and not f.image_os:search(os_entry.name) then
       self:skip("--image-os", image.name, candidate.name, os_entry.name)
     else
       local platforms = self:platforms_of(os_entry)
@@ -213,7 +213,7 @@ function Run:expand(image, candidate)
     return self:expand_os(image, candidate, nil)
   end
   for _, variant in ipairs(image.variants) do
-    if f.image_variant and not f.image_variant:match(variant.name) then
+    if f.image_variant and not f.image_variant:search(variant.name) then
       self:skip("--image-variant", image.name, candidate.name, variant.name)
     else
       self:expand_os(image, candidate, variant)
@@ -273,7 +273,7 @@ function M.run(project, filters, opts)
   }, Run)
   run:general_warnings()
   for _, image in ipairs(project.images) do
-    if prepared.image_name and not prepared.image_name:match(image.name) then
+    if prepared.image_name and not prepared.image_name:search(image.name) then
       run:skip("--image-name", image.name)
     else
       local ok

@@ -1,6 +1,7 @@
 --- Tags of a target: default pattern sets, which patterns apply, rendering, full references.
 local patterns = require "app.project.patterns"
 local registries = require "app.project.registries"
+local tag = require "bakery.tag"
 
 local M = {}
 
@@ -88,9 +89,7 @@ local function skipped(pattern, vars)
   return false
 end
 
-local UNSAFE = "[^%w_.-]"
-
---- One pattern rendered: ends stripped first, then unsafe characters replaced.
+--- One pattern rendered: outer blanks and `-._` stripped first, then unsafe characters replaced.
 ---@param pattern string
 ---@param vars table {Version, OS, Variant, Channel, Name}
 ---@return string|nil|false suffix false when the pattern is skipped
@@ -99,12 +98,7 @@ function M.render(pattern, vars)
   if skipped(pattern, vars) then return false end
   local text, err = patterns.render(pattern, vars)
   if not text then return nil, err end
-  if text:find(UNSAFE) then
-    text = text:gsub(utf8.charpattern, function(c)
-      if #c > 1 or c:find(UNSAFE) then return "-" end
-    end)
-  end
-  return text
+  return tag.normalize(text)
 end
 
 --- Tag suffixes of a target, unique and sorted.

@@ -1,8 +1,8 @@
 --- A target: one image, version, variant and operating system with everything that its build needs.
 local labels = require "app.plan.labels"
 local options = require "app.project.options"
-local patterns = require "app.project.patterns"
 local schema = require "app.project.schema"
+local tag_filter = require "bakery.tag"
 local tags = require "app.plan.tags"
 
 local M = {}
@@ -77,8 +77,7 @@ end
 ---@param platforms string[]
 ---@return string
 function M.cache_ref(registry, image_name, version_name, os_entry, variant, platforms)
-  local tag = version_name:gsub("%+.*$", "", 1):gsub("[^%w_.-]", "-")
-  tag = patterns.strip_ends(tag)
+  local tag = tag_filter.safe((version_name:gsub("%+.*$", "")))
   if os_entry then tag = tag .. "-" .. os_entry.tag_display_name end
   if variant then tag = tag .. "-" .. variant.tag_display_name end
   if #platforms == 1 then

@@ -90,7 +90,9 @@ local function name_of(pattern, axes, choice)
       vars.Values[axis.value] = choice[i]
     end
   end
-  return patterns.render(pattern, vars)
+  local text, err = patterns.render(pattern, vars)
+  if not text then return nil, err end
+  return patterns.strip_ends(text:match("^%s*(.-)%s*$"))
 end
 
 -- The greatest item of an axis (first of equals), or nil and the text that is no version.

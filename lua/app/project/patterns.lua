@@ -31,51 +31,12 @@ local function regex_of(pattern)
   return re
 end
 
-local ESCAPES = { n = "\n", t = "\t", r = "\r", ["\\"] = "\\" }
-
--- Python replacement text: \1 and \g<1> stand for groups, \\ for a backslash.
-local function expand(replacement, match)
-  local out, at = {}, 1
-  while true do
-    local first = replacement:find("\\", at, true)
-    out[#out + 1] = replacement:sub(at, (first or 0) - 1)
-    if not first then return table.concat(out) end
-    local group, stop = replacement:match("^g<([%w_]+)>()", first + 1)
-    if not group then
-      group, stop = replacement:match("^(%d%d?)()", first + 1)
-    end
-    if group then
-      out[#out + 1] = match[tonumber(group) or group] or ""
-      at = stop
-    else
-      local c = replacement:sub(first + 1, first + 1)
-      out[#out + 1] = ESCAPES[c] or "\\" .. c
-      at = first + 2
-    end
-  end
-end
-
 local function regex_replace(value, find, replacement)
   need_text("regexReplace", find)
   need_text("regexReplace", replacement)
-  local re = regex_of(find)
-  local out, at = {}, 1
-  while at <= #value + 1 do
-    local match, err = re:match(value, at)
-    if err then error("regexReplace: " .. tostring(err), 0) end
-    if not match then break end
-    out[#out + 1] = value:sub(at, match.first - 1)
-    out[#out + 1] = expand(replacement, match)
-    if match.last < match.first then
-      local next_char = utf8.offset(value, 2, match.first) or #value + 1
-      out[#out + 1] = value:sub(match.first, next_char - 1)
-      at = match.first <= #value and next_char or #value + 2
-    else
-      at = match.last + 1
-    end
-  end
-  out[#out + 1] = value:sub(at)
-  return table.concat(out)
+  local out, err = regex_of(find):gsub(value, replacement)
+  if not out then error("regexReplace: " .. tostring(err), 0) end
+  return out
 end
 
 local function split(value, separator)
@@ -134,7 +95,7 @@ function M.strip_ends(text)
   return (text:gsub("^[._-]+", ""):gsub("[._-]+$", ""))
 end
 
---- Renders a pattern: outer white space and outer `-._` are gone.
+--- Renders a pattern.
 ---@param text string
 ---@param vars table
 ---@return string|nil
@@ -142,10 +103,7 @@ end
 function M.render(text, vars)
   local compiled_template, err = M.compile(text)
   if not compiled_template then return nil, err end
-  local out
-  out, err = compiled_template:render(vars)
-  if not out then return nil, err end
-  return M.strip_ends(out:match("^%s*(.-)%s*$"))
+  return compiled_template:render(vars)
 end
 
 return M

@@ -66,7 +66,7 @@ end
 local function matchers(list)
   local out = {}
   for i, pattern in ipairs(list or {}) do
-    local re, err = regex.compile("\\A(?:" .. pattern .. ")")
+    local re, err = regex.compile(pattern)
     if not re then
       return nil, problems.problem("render.filter",
         ("template pattern %q: %s"):format(pattern, err.message or tostring(err)))

@@ -6,6 +6,7 @@ local loop = require "bakery.loop"
 local oci = require "bakery.oci"
 local process = require "bakery.process"
 local sandbox = require "bakery.sandbox"
+local snapshot = require "bakery.snapshot"
 local store = require "bakery.store"
 local task = require "bakery.task"
 local fail = require "app.fail"
@@ -301,47 +302,66 @@ function Backend:export(results, spec)
   end
 end
 
---- Runs a command in a throw-away copy of a result's image; output lines go to on_line.
----@param result table
----@param opts table { argv=, env=, cwd=, user=, mounts=, platform=, on_line=, timeout= }
----@return table { code=, signal=, output= }
-function Backend:run_in(result, opts)
-  local p = result.platforms[1]
-  local config = fail.check(json.decode(fail.check(self.store:get_blob(p.image.config_digest)))).config or {}
-  local lowers = images.lowers(self, p.image.chain)
-  local snapshot = require "bakery.snapshot"
-  local user = fail.check(snapshot.user { lowers = lowers, spec = opts.user or config.User or "" })
+-- Reads a pipe of a sandboxed command to its end, as a task.
+local function collect(reader)
+  return task.spawn(function()
+    local parts, size = {}, 0
+    while true do
+      local data = reader:read()
+      if not data then break end
+      size = size + #data
+      if size <= 16 << 20 then parts[#parts + 1] = data end
+    end
+    return table.concat(parts)
+  end)
+end
+
+local function exec_in(self, image, argv, opts)
   local tmp = fail.check(self.store:tmpdir())
   local function go()
     fail.check(fs.mkdir(tmp .. "/upper"))
     fail.check(fs.mkdir(tmp .. "/work"))
-    local env = {}
-    for _, kv in ipairs(config.Env or {}) do env[#env + 1] = kv end
-    for _, kv in ipairs(opts.env or {}) do env[#env + 1] = kv end
-    env[#env + 1] = "HOME=" .. (user.home or "/")
-    local reader, fd = fail.check(process.pipe())
-    local output_handle <close> = reader -- luacheck: ignore
-    local cwd = opts.cwd or config.WorkingDir
-    local handle, err = sandbox.spawn { lowers = lowers, upper = tmp .. "/upper", work = tmp .. "/work", argv = opts.argv,
-      env = env, cwd = cwd and cwd ~= "" and cwd or "/", uid = user.uid, gid = user.gid, groups = user.groups,
-      hostname = "bakerytest", network = opts.network or self.network, mounts = opts.mounts or {}, stdout = fd, stderr = fd,
-      userxattr = self.userxattr, security = self.security }
-    process.close_fd(fd)
-    local child <close> = fail.check(handle, err)
-    local lines = {}
-    while true do
-      local line = reader:read_line()
-      if not line then break end
-      lines[#lines + 1] = line
-      if opts.on_line then opts.on_line(line) end
-    end
+    local out, out_fd = process.pipe()
+    local err, err_fd = process.pipe()
+    local out_handle <close>, err_handle <close> = out, err -- luacheck: ignore
+    local handle, problem = sandbox.spawn { lowers = image.lowers, upper = tmp .. "/upper", work = tmp .. "/work",
+      argv = argv, env = image.env, cwd = image.cwd, uid = image.user.uid, gid = image.user.gid,
+      groups = image.user.groups, hostname = "bakerytest", network = self.network, mounts = {}, stdout = out_fd,
+      stderr = err_fd, userxattr = self.userxattr, security = self.security }
+    process.close_fd(out_fd)
+    process.close_fd(err_fd)
+    local child <close> = fail.check(handle, problem)
+    local stdout, stderr = collect(out), collect(err)
     local status = fail.check(child:wait())
-    return { code = status.code, signal = status.signal, output = table.concat(lines, "\n") }
+    return { code = status.code or 128 + (status.signal or 0), signal = status.signal, output = stdout:wait(),
+      errors = stderr:wait() }
   end
-  local ok, r = pcall(opts.timeout and task.timeout or function(_, fn) return fn() end, opts.timeout or 0, go)
+  local ok, r
+  if opts and opts.timeout then ok, r = pcall(task.timeout, opts.timeout, go) else ok, r = pcall(go) end
   fs.remove(tmp, { recursive = true })
   if not ok then error(r, 0) end
   return r
+end
+
+--- Opens a result's image (of its first platform) for looking at and trying out: every exec runs in
+--- a fresh throw-away copy, as the image's user, with its environment and working directory.
+---@param result table
+---@return table { lookup=fn(path), read=fn(path), exec=fn(argv, seconds) -> { code=, output=, errors= } }
+function Backend:open_image(result)
+  local p = result.platforms[1]
+  local doc = fail.check(json.decode(fail.check(self.store:get_blob(p.image.config_digest))))
+  local config = doc.config or {}
+  local image = { lowers = images.lowers(self, p.image.chain), env = {}, cwd = config.WorkingDir }
+  if not image.cwd or image.cwd == "" then image.cwd = "/" end
+  image.user = fail.check(snapshot.user { lowers = image.lowers, spec = config.User or "" })
+  for _, kv in ipairs(config.Env or {}) do image.env[#image.env + 1] = kv end
+  image.env[#image.env + 1] = "HOME=" .. (image.user.home or "/")
+  return {
+    config = doc,
+    lookup = function(path) return snapshot.lookup { lowers = image.lowers, path = path, follow = false } end,
+    read = function(path) return snapshot.read { lowers = image.lowers, path = path, max = 64 << 20 } end,
+    exec = function(argv, seconds) return exec_in(self, image, argv, { timeout = seconds }) end,
+  }
 end
 
 function Backend:close()

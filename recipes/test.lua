@@ -1,0 +1,32 @@
+--- Stock recipe `test`: runs the checks (test/goss.yaml beside the Containerfile) of built images, in
+--- throw-away copies of them.
+local recipe = require "bakery.recipe"
+
+return recipe.new {
+  summary = "run the checks of built images",
+  needs = { "plan", "backend" },
+  options = {
+    { name = "reproducible", type = "flag", help = "as given to build" },
+    { name = "network", type = "enum", choices = { "host", "none" }, default = "host", help = "network of the checks" },
+    { name = "require", type = "flag", help = "a target without checks is a failure" },
+  },
+  steps = {
+    { "load", function(ctx) ctx:load_results() end, doc = "find the results of the last build" },
+    { "test", function(ctx)
+      local failed, total = 0, 0
+      for _, result in ipairs(ctx.results) do
+        local outcome = ctx:check_image(result)
+        if not outcome and ctx.args.require then
+          ctx:fail_later("test", result.uid .. ": has no test/goss.yaml")
+        end
+        for _, r in ipairs(outcome or {}) do
+          total = total + 1
+          if not r.ok then failed = failed + 1 end
+        end
+        ctx:record(result)
+      end
+      ctx.say(("%d checks, %d failed"):format(total, failed))
+      if failed > 0 then ctx:fail_later("test", failed .. " of " .. total .. " checks failed") end
+    end, doc = "evaluate each image's goss file" },
+  },
+}
