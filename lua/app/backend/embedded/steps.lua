@@ -109,8 +109,8 @@ local function execute_run(build, where, step, chain, tmp)
     for _, kv in ipairs(list) do env[#env + 1] = kv end
   end
 
-  local reader, fd = fail.check(process.pipe())
-  local output <close> = reader -- luacheck: ignore
+  local reader, fd = process.pipe()
+  local output <close> = fail.check(reader, fd) -- luacheck: ignore
   local code, result, tail
   local started, err = sandbox.spawn { lowers = lowers, upper = upper, work = work, argv = step.argv, env = env,
     cwd = step.cwd, uid = user.uid, gid = user.gid, groups = user.groups, hostname = "buildkitsandbox",
