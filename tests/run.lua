@@ -42,7 +42,7 @@ end
 for _, dir in ipairs { "tests/spec", "tests/e2e" } do
   for _, name in ipairs(fs.list(dir) or {}) do
     if name:match("_spec%.lua$") and wanted(name) then
-      run(dir:match("%w+$") .. " " .. name, { build .. "/bakery", "lua", "tests/busted.lua", dir .. "/" .. name },
+      run(dir:match("%w+$") .. " " .. name, { build .. "/bakery", "lua", "tests/runspec.lua", dir .. "/" .. name },
         { BAKERY_BIN = fs.realpath(build .. "/bakery"), BAKERY_BUILD = build })
     end
   end
