@@ -135,6 +135,16 @@ static int oci_client(lua_State *L) {
   return *box ? 1 : bk_lua_fail(L, &err);
 }
 
+/* credentials(host): those a client without options would find. */
+static int oci_credentials(lua_State *L) {
+  luaL_checkstring(L, 1);
+  lua_settop(L, 1);
+  lua_pushcfunction(L, oci_client);
+  lua_call(L, 0, 1);
+  lua_insert(L, 1);
+  return oci_client_credentials(L);
+}
+
 static int oci_is_digest(lua_State *L) {
   size_t n;
   const char *s = luaL_checklstring(L, 1, &n);
@@ -144,7 +154,7 @@ static int oci_is_digest(lua_State *L) {
 
 BK_EXPORT int luaopen_bakery_oci(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"ref", oci_ref}, {"client", oci_client}, {"is_digest", oci_is_digest}, {"layout", oci_layout_open}, {NULL, NULL}};
+      {"ref", oci_ref}, {"client", oci_client}, {"credentials", oci_credentials}, {"is_digest", oci_is_digest}, {"layout", oci_layout_open}, {NULL, NULL}};
   static const luaL_Reg ref_meta[] = {{"__tostring", ref_tostring}, {"__eq", ref_eq}, {NULL, NULL}};
   bk_lua_loop(L); /* before any job: it is closed after them */
   bk_class(L, OCI_CLIENT, oci_client_methods, client_close);

@@ -4,6 +4,7 @@
 
 #include "luakit/async.h"
 #include "luakit/luakit.h"
+#include "oci/client.h"
 #include "oci/layout.h"
 
 #define OCI_CLIENT "bakery.oci.client"
@@ -28,6 +29,8 @@ struct call {
   /* results */
   struct bk_oci_manifest m, index;
   struct bk_buf data;
+  struct bk_oci_tags tags;
+  struct bk_oci_account account;
   char *digest;
   enum bk_oci_pushed pushed;
   int found;
@@ -60,6 +63,7 @@ int oci_done_data(lua_State *L, struct bk_job *job);
 int oci_done_resolve(lua_State *L, struct bk_job *job);
 
 extern const luaL_Reg oci_client_methods[], oci_layout_methods[];
+int oci_client_credentials(lua_State *L);
 int oci_layout_open(lua_State *L);
 int oci_layout_close(lua_State *L);
 

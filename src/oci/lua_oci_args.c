@@ -18,6 +18,8 @@ static void release(struct bk_job *job) {
   bk_oci_manifest_free(&k->m);
   bk_oci_manifest_free(&k->index);
   bk_buf_free(&k->data);
+  bk_oci_tags_free(&k->tags);
+  bk_oci_account_free(&k->account);
   free(k->digest);
 }
 

@@ -222,6 +222,89 @@ static int client_ping(lua_State *L) {
   return bk_job_await(L, &k->job, oci_done_true);
 }
 
+/* --- tags, deletion, referrers --------------------------------------------------------------- */
+
+static int work_tags(struct call *k, struct bk_err *err) {
+  return bk_oci_tags(k->c, &k->ref, &k->tags, &k->op, err);
+}
+
+static int done_tags(lua_State *L, struct bk_job *job) {
+  struct call *k = (struct call *)job;
+  lua_createtable(L, (int)k->tags.n, 0);
+  for (size_t i = 0; i < k->tags.n; i++) {
+    lua_pushstring(L, k->tags.names[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 1;
+}
+
+/* tags(repo) -> list */
+static int client_tags(lua_State *L) {
+  struct call *k = oci_call_new(L, work_tags);
+  if (!oci_take_ref(L, k, 2)) return 2;
+  return bk_job_await(L, &k->job, done_tags);
+}
+
+static int work_delete(struct call *k, struct bk_err *err) {
+  return bk_oci_delete(k->c, &k->ref, &k->op, err);
+}
+
+static int client_delete(lua_State *L) {
+  struct call *k = oci_call_new(L, work_delete);
+  if (!oci_take_ref(L, k, 2)) return 2;
+  return bk_job_await(L, &k->job, oci_done_true);
+}
+
+static int work_referrers(struct call *k, struct bk_err *err) {
+  return bk_oci_referrers(k->c, &k->ref, k->media_type, &k->data, &k->op, err);
+}
+
+static int done_referrers(lua_State *L, struct bk_job *job) {
+  struct call *k = (struct call *)job;
+  lua_createtable(L, 0, 2);
+  oci_set_raw(L, "raw", "index", &k->data);
+  lua_getfield(L, -1, "index");
+  lua_getfield(L, -1, "manifests");
+  return 1;
+}
+
+/* referrers(ref[, {artifact_type=}]) -> list of descriptors */
+static int client_referrers(lua_State *L) {
+  static const char *const names[] = {"artifact_type", NULL};
+  bk_opts(L, 3, names);
+  lua_settop(L, 3);
+  struct call *k = oci_call_new(L, work_referrers);
+  k->media_type = oci_opt_text(L, k, 3, "artifact_type");
+  if (!oci_take_ref(L, k, 2)) return 2;
+  return bk_job_await(L, &k->job, done_referrers);
+}
+
+static int work_credentials(struct call *k, struct bk_err *err) {
+  return bk_oci_account(k->c, k->text, k->path, &k->account, err);
+}
+
+static int done_credentials(lua_State *L, struct bk_job *job) {
+  struct call *k = (struct call *)job;
+  if (!k->account.source) return lua_pushnil(L), 1;
+  lua_createtable(L, 0, 2);
+  oci_set_text(L, "source", k->account.source);
+  oci_set_text(L, "username", k->account.username);
+  return 1;
+}
+
+/* credentials(host or "host/repository") -> {source=, username=} or nil */
+int oci_client_credentials(lua_State *L) {
+  size_t n;
+  const char *text = luaL_checklstring(L, 2, &n);
+  size_t host = strcspn(text, "/");
+  struct call *k = oci_call_new(L, work_credentials);
+  k->text = oci_copy_text(L, k, 2, text, n);
+  ((char *)k->text)[host] = '\0';
+  k->path = host < n ? k->text + host + 1 : NULL;
+  luaL_argcheck(L, bk_oci_is_registry(k->text), 2, "registry host expected");
+  return bk_job_await(L, &k->job, done_credentials);
+}
+
 /* Warnings gathered since the last call: server messages, stale credentials, bad settings. */
 static int client_warnings(lua_State *L) {
   struct bk_oci *c = oci_check_client(L, 1);
@@ -244,6 +327,10 @@ const luaL_Reg oci_client_methods[] = {
     {"has_blob", client_has_blob},
     {"push_blob", client_push_blob},
     {"push_manifest", client_push_manifest},
+    {"tags", client_tags},
+    {"delete", client_delete},
+    {"referrers", client_referrers},
+    {"credentials", oci_client_credentials},
     {"ping", client_ping},
     {"warnings", client_warnings},
     {NULL, NULL}};

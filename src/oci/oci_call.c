@@ -152,8 +152,7 @@ static char *first_scope(const struct oci_call *call) {
   return bk_asprintf("repository:%s:%s", call->repository, call->actions);
 }
 
-/* Credentials are for the registry's own origin; upload locations may be elsewhere. */
-static bool is_home(const struct oci_host *h, const char *url) {
+bool oci_is_home(const struct oci_host *h, const char *url) {
   size_t n = strlen(h->base);
   if (strncasecmp(url, h->base, n) == 0 && (url[n] == '/' || url[n] == '?' || !url[n])) return true;
   struct bk_http_url a, b;
@@ -191,7 +190,7 @@ static int authenticated(struct bk_oci *c, const struct oci_call *call, const ch
                          struct bk_http_res *res, struct bk_err *err) {
   struct oci_host *h = call->host;
   struct oci_try t = {.scope = first_scope(call)};
-  bool home = is_home(h, url);
+  bool home = oci_is_home(h, url);
   int rc;
   for (;;) {
     rc = home ? oci_auth_prepare(c, h, call->repository, call->token_life, &t, call->op, err) : 0;

@@ -216,3 +216,22 @@ int oci_cred_find(struct bk_oci *c, const char *registry, const char *repository
   }
   return 0;
 }
+
+int bk_oci_account(struct bk_oci *c, const char *registry, const char *repository,
+                   struct bk_oci_account *out, struct bk_err *err) {
+  struct oci_cred found;
+  *out = (struct bk_oci_account){0};
+  int rc = oci_cred_find(c, registry, repository, &found, err);
+  if (rc == 0 && !oci_cred_empty(&found)) {
+    out->source = bk_steal_ptr(&found.source);
+    out->username = bk_steal_ptr(&found.username);
+  }
+  oci_cred_clear(&found);
+  return rc;
+}
+
+void bk_oci_account_free(struct bk_oci_account *a) {
+  free(a->source);
+  free(a->username);
+  *a = (struct bk_oci_account){0};
+}

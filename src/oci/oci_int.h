@@ -6,10 +6,11 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "base/fs.h"
 #include "base/map.h"
 #include "digest/digest.h"
 #include "http/http.h"
-#include "oci/oci.h"
+#include "oci/client.h"
 
 /* --- credentials ----------------------------------------------------------------------------- */
 
@@ -157,6 +158,22 @@ bool oci_has_code(const struct bk_http_res *res, const char *code);
 int oci_backoff(struct bk_oci *c, int attempt, time_t since, const struct bk_http_res *res,
                 const struct bk_oci_op *op, struct bk_err *err);
 bool oci_cancelled(const struct bk_oci_op *op);
+/* Is url on the registry's own origin? Credentials go nowhere else. The base must be known. */
+bool oci_is_home(const struct oci_host *h, const char *url);
+/* Absolute URL of the rel="next" link, on the same origin; NULL = none. Caller frees. */
+char *oci_next_link(const struct oci_host *h, const struct bk_http_res *res);
+
+/* --- referrers ------------------------------------------------------------------------------- */
+
+char *oci_subject(const struct bk_buf *raw); /* the subject's digest or NULL, caller frees */
+char *oci_fallback_tag(const char *digest);  /* "sha256-HEX", caller frees */
+/* After a manifest with a subject was pushed or deleted: keeps the fallback tag right where the
+ * registry has no referrers API. */
+int oci_referrer_added(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, size_t len,
+                       const char *media_type, const char *digest, const struct bk_oci_op *op,
+                       struct bk_err *err);
+int oci_referrer_removed(struct bk_oci *c, const struct bk_oci_ref *r, const char *subject,
+                         const struct bk_oci_op *op, struct bk_err *err);
 
 /* --- small things ---------------------------------------------------------------------------- */
 

@@ -146,20 +146,88 @@ static int put(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, si
   return 0;
 }
 
+/* Which of the things a manifest names are not there; "" = all are. */
+static int missing(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, size_t len,
+                   char *out, size_t size, const struct bk_oci_op *op, struct bk_err *err) {
+  json_error_t e;
+  json_t *doc = json_loadb(raw, len, 0, &e), *layers = json_object_get(doc, "layers"), *v;
+  json_t *children = json_object_get(doc, "manifests"), *config = json_object_get(doc, "config");
+  size_t i;
+  int rc = 0;
+  out[0] = '\0';
+  json_t *all = json_array();
+  if (config) json_array_append(all, config);
+  json_array_extend(all, layers);
+  json_array_extend(all, children);
+  json_array_foreach(all, i, v) {
+    const char *digest = oci_json_str(v, "digest");
+    if (!digest || !bk_oci_is_digest(digest)) continue;
+    if (children) {
+      struct bk_oci_ref at = {.registry = r->registry, .repository = r->repository,
+                              .digest = (char *)digest};
+      struct bk_oci_manifest m;
+      rc = bk_oci_manifest_head(c, &at, &m, op, err) ? strcmp(err->code, "oci.not_found") ? -1 : 0 : 1;
+      bk_oci_manifest_free(&m);
+    } else {
+      rc = bk_oci_blob_head(c, r, digest, NULL, op, err);
+    }
+    if (rc < 0) break;
+    size_t n = strlen(out);
+    if (rc == 0) snprintf(out + n, size - n, "%s%.19s", n ? ", " : "", digest);
+  }
+  json_decref(all);
+  json_decref(doc);
+  return rc < 0 ? -1 : 0;
+}
+
+/* "Blob unknown" of blobs that are there is replication lag: patience (registry.md 1.5). */
+static int put_patiently(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, size_t len,
+                         const char *media_type, const char *digest, const struct bk_oci_op *op,
+                         struct bk_err *err) {
+  time_t since = oci_now();
+  for (int n = 1;; n++) {
+    struct bk_http_res res = {0};
+    int rc = put(c, r, raw, len, media_type, digest, op, &res, err);
+    bool lag = rc && strcmp(err->code, "oci.blob_unknown") == 0;
+    char names[300] = "";
+    struct bk_err other;
+    if (lag && missing(c, r, raw, len, names, sizeof names, op, &other)) lag = false;
+    if (lag && names[0]) {
+      size_t k = strlen(err->msg);
+      snprintf(err->msg + k, sizeof err->msg - k, "; missing: %s", names);
+      lag = false;
+    }
+    if (lag && oci_backoff(c, n, since, &res, op, err)) lag = false;
+    bk_http_res_free(&res);
+    if (!lag) return rc;
+  }
+}
+
+/* Does the tag have this digest already? */
+static bool is_there(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest,
+                     const struct bk_oci_op *op) {
+  struct bk_oci_manifest m = {0};
+  struct bk_err ignored;
+  bool same = bk_oci_manifest_head(c, r, &m, op, &ignored) == 0 && strcmp(m.desc.digest, digest) == 0;
+  bk_oci_manifest_free(&m);
+  return same;
+}
+
 int bk_oci_manifest_put(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, size_t len,
                         const char *media_type, char **digest, const struct bk_oci_op *op,
                         struct bk_err *err) {
-  *digest = oci_digest_of(r->digest, raw, len);
-  if (r->digest && strcmp(*digest, r->digest) != 0) {
-    bk_fail(err, BK_USAGE, "oci.digest_mismatch", "push %s/%s: the manifest has digest %s, not %s",
-            r->registry, r->repository, *digest, r->digest);
-    free(bk_steal_ptr(digest));
-    return -1;
-  }
-  struct bk_http_res res = {0};
-  int rc = put(c, r, raw, len, media_type, *digest, op, &res, err);
-  bk_http_res_free(&res);
-  if (rc) free(bk_steal_ptr(digest));
+  char *own = oci_digest_of(r->digest, raw, len);
+  *digest = NULL;
+  int rc = 0;
+  if (r->digest && strcmp(own, r->digest) != 0)
+    rc = bk_fail(err, BK_USAGE, "oci.digest_mismatch",
+                 "push %s/%s: the manifest has digest %s, not %s", r->registry, r->repository, own,
+                 r->digest);
+  else if (r->digest || !is_there(c, r, own, op))
+    rc = put_patiently(c, r, raw, len, media_type, own, op, err);
+  if (rc == 0) rc = oci_referrer_added(c, r, raw, len, media_type, own, op, err);
+  if (rc == 0) *digest = bk_steal_ptr(&own);
+  free(own);
   return rc;
 }
 

@@ -1,0 +1,99 @@
+/* Registry client. Strings inside results belong to the result and go with its *_free; arguments are
+ * borrowed. Calls block: run them on worker threads; one client serves many threads and shares
+ * connections, tokens and limits among them. */
+#ifndef BK_OCI_CLIENT_H
+#define BK_OCI_CLIENT_H
+
+#include "oci/oci.h"
+
+struct bk_oci_login { /* explicit credentials; host NULL = every host */
+  const char *host, *username, *password, *identity_token, *registry_token;
+};
+struct bk_oci_opts {
+  const struct bk_oci_login *logins;
+  size_t nlogins;
+  bool anonymous;                /* look for no credentials at all */
+  const char *auth_file;         /* before all other files */
+  const char *const *plain_http; /* hosts spoken to without TLS, NULL-ended */
+  const char *ca_file, *user_agent;
+  bool insecure;     /* no certificate checks */
+  int retries;       /* attempts after the first; -1 = environment or 4 */
+  int parallel;      /* bulk transfers per host at once; 0 = 8 */
+};
+struct bk_oci;
+/* Reads the environment: call it on the main thread. */
+struct bk_oci *bk_oci_new(const struct bk_oci_opts *o, struct bk_err *err) BK_WARN_UNUSED;
+struct bk_oci *bk_oci_hold(struct bk_oci *c);
+void bk_oci_drop(struct bk_oci *c);
+/* Next warning (server Warning headers, stale credentials, bad settings) not yet taken, or NULL;
+ * each text comes once. Caller frees. */
+char *bk_oci_warning(struct bk_oci *c);
+
+/* The manifest or index a reference names, verified (registry.md 1.3). */
+int bk_oci_manifest_get(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_manifest *m,
+                        const struct bk_oci_op *op, struct bk_err *err) BK_WARN_UNUSED;
+int bk_oci_manifest_head(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_manifest *m,
+                         const struct bk_oci_op *op, struct bk_err *err) BK_WARN_UNUSED;
+/* PUTs bytes under r's digest or, when r has none, its tag; a tag that has them already is left
+ * alone. The digest of the bytes goes to *digest (caller frees). A manifest with a subject is made
+ * findable (registry.md 1.8). */
+int bk_oci_manifest_put(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, size_t len,
+                        const char *media_type, char **digest, const struct bk_oci_op *op,
+                        struct bk_err *err) BK_WARN_UNUSED;
+
+/* Blob to a file that appears complete and verified, or not at all. */
+int bk_oci_blob_file(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+                     const char *path, const struct bk_oci_op *op,
+                     struct bk_err *err) BK_WARN_UNUSED;
+/* Blob into memory; out->max bounds it. */
+int bk_oci_blob_data(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+                     struct bk_buf *out, const struct bk_oci_op *op,
+                     struct bk_err *err) BK_WARN_UNUSED;
+/* 1 there (size in *size when known), 0 not, -1 error. */
+int bk_oci_blob_head(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest,
+                     int64_t *size, const struct bk_oci_op *op, struct bk_err *err) BK_WARN_UNUSED;
+
+enum bk_oci_pushed { BK_OCI_EXISTS, BK_OCI_MOUNTED, BK_OCI_UPLOADED };
+struct bk_oci_source { /* a file, or bytes when path is NULL */
+  const char *path;
+  const void *data;
+  size_t len;
+  const char *mount_from; /* repository of the same registry that has the blob, or NULL */
+};
+int bk_oci_blob_push(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+                     const struct bk_oci_source *src, enum bk_oci_pushed *how,
+                     const struct bk_oci_op *op, struct bk_err *err) BK_WARN_UNUSED;
+
+/* All tags, in the registry's order. */
+struct bk_oci_tags {
+  char **names;
+  size_t n;
+};
+int bk_oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_tags *out,
+                const struct bk_oci_op *op, struct bk_err *err) BK_WARN_UNUSED;
+void bk_oci_tags_free(struct bk_oci_tags *t);
+
+/* Deletes the manifest (r has a digest: all its tags go too) or only the tag. Where the registry
+ * cannot delete tags, the tag is first moved to a manifest made for the purpose. */
+int bk_oci_delete(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_op *op,
+                  struct bk_err *err) BK_WARN_UNUSED;
+
+/* What refers to r's digest, as an index document (registry.md 1.8), only entries of artifact_type
+ * unless that is NULL. */
+int bk_oci_referrers(struct bk_oci *c, const struct bk_oci_ref *r, const char *artifact_type,
+                     struct bk_buf *out, const struct bk_oci_op *op,
+                     struct bk_err *err) BK_WARN_UNUSED;
+
+/* Where credentials for a host come from and whose they are, never what they are. */
+struct bk_oci_account {
+  char *source, *username; /* NULL = none found */
+};
+int bk_oci_account(struct bk_oci *c, const char *registry, const char *repository,
+                   struct bk_oci_account *out, struct bk_err *err) BK_WARN_UNUSED;
+void bk_oci_account_free(struct bk_oci_account *a);
+
+/* Is there a registry, and do our credentials work? */
+int bk_oci_ping(struct bk_oci *c, const char *registry, const struct bk_oci_op *op,
+                struct bk_err *err) BK_WARN_UNUSED;
+
+#endif

@@ -1,0 +1,190 @@
+/* Tag lists with paging, and deletion (registry.md 1.7). */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "oci/oci_int.h"
+
+#define PAGE_MAX (16u << 20)
+#define TAGS_MAX 2000000
+
+void bk_oci_tags_free(struct bk_oci_tags *t) {
+  for (size_t i = 0; i < t->n; i++) free(t->names[i]);
+  free(t->names);
+  *t = (struct bk_oci_tags){0};
+}
+
+/* The target of a rel="next" link (RFC 8288), caller frees; NULL = none. */
+static char *next_in(const char *v) {
+  while ((v = strchr(v, '<'))) {
+    const char *end = strchr(v, '>');
+    if (!end) return NULL;
+    const char *params = end + 1, *stop = strchr(params, '<');
+    size_t n = stop ? (size_t)(stop - params) : strlen(params);
+    cleanup_free char *text = bk_strndup(params, n);
+    const char *rel = strcasestr(text, "rel=");
+    if (rel) rel += 4 + (rel[4] == '"');
+    if (rel && strncasecmp(rel, "next", 4) == 0 && (!rel[4] || strchr("\" ;,\t", rel[4])))
+      return bk_strndup(v + 1, (size_t)(end - v - 1));
+    v = end;
+  }
+  return NULL;
+}
+
+char *oci_next_link(const struct oci_host *h, const struct bk_http_res *res) {
+  const char *v;
+  for (size_t i = 0; (v = bk_http_header_nth(res, "link", i)); i++) {
+    cleanup_free char *target = next_in(v);
+    struct bk_http_url u;
+    struct bk_err ignored;
+    if (!target || bk_http_url_parse(&u, res->url, target, &ignored)) continue;
+    char *url = oci_is_home(h, u.text) ? bk_strdup(u.text) : NULL;
+    bk_http_url_free(&u);
+    if (url) return url;
+  }
+  return NULL;
+}
+
+/* Appends a page; false when it only repeats the one before. */
+static int take_page(const struct bk_http_res *res, struct bk_oci_tags *t, bool *fresh,
+                     struct bk_err *err) {
+  json_t *doc = oci_json(res->body.p ? res->body.p : "", res->body.len, "tag list", err);
+  if (!doc) return -1;
+  const json_t *tags = json_object_get(doc, "tags");
+  size_t i, before = t->n, k = json_array_size(tags);
+  json_t *v;
+  t->names = bk_reallocarray(t->names, t->n + k + 1, sizeof *t->names);
+  json_array_foreach(tags, i, v)
+    if (json_is_string(v)) t->names[t->n++] = bk_strdup(json_string_value(v));
+  int rc = 0;
+  if (tags && !json_is_array(tags) && !json_is_null(tags))
+    rc = bk_fail(err, BK_INFRA, "oci.json", "tag list: 'tags' is not a list");
+  *fresh = t->n > before && (before == 0 || strcmp(t->names[before], t->names[before - 1]) != 0);
+  json_decref(doc);
+  return rc;
+}
+
+static int page(struct bk_oci *c, const struct bk_oci_ref *r, char **url, struct bk_map *seen,
+                struct bk_oci_tags *out, const struct bk_oci_op *op, struct bk_err *err) {
+  cleanup_free char *path = bk_asprintf("/v2/%s/tags/list?n=1000", r->repository);
+  struct oci_call call = {.host = oci_host(c, r->registry),
+                          .repository = r->repository,
+                          .method = "GET",
+                          .path = path,
+                          .url = *url,
+                          .actions = "pull",
+                          .headers = {"Accept: application/json"},
+                          .max_body = PAGE_MAX,
+                          .op = op};
+  struct bk_http_res res;
+  bool fresh = false;
+  size_t first = out->n;
+  int rc = oci_call(c, &call, &res, err);
+  if (rc == 0 && res.status != 200)
+    rc = oci_status_error(&res, err, "list tags of %s/%s", r->registry, r->repository);
+  else if (rc == 0) rc = take_page(&res, out, &fresh, err);
+  if (rc == 0 && fresh) { /* a server that ignores `last` sends the same page again */
+    const char *key = out->names[first];
+    fresh = !bk_map_has(seen, key, strlen(key));
+    bk_map_set(seen, key, strlen(key), NULL);
+    while (!fresh && out->n > first) free(out->names[--out->n]);
+  }
+  free(*url);
+  *url = rc == 0 && fresh && out->n < TAGS_MAX ? oci_next_link(call.host, &res) : NULL;
+  bk_http_res_free(&res);
+  return rc;
+}
+
+int bk_oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_tags *out,
+                const struct bk_oci_op *op, struct bk_err *err) {
+  *out = (struct bk_oci_tags){0};
+  struct bk_map seen = {0};
+  char *url = NULL;
+  int rc;
+  do rc = page(c, r, &url, &seen, out, op, err);
+  while (rc == 0 && url);
+  bk_map_free(&seen);
+  if (rc == 0) return 0;
+  bk_oci_tags_free(out);
+  free(url);
+  return strcmp(err->code, "cancelled") == 0 || strstr(err->msg, "list tags")
+             ? -1
+             : bk_err_wrap(err, "list tags of %s/%s", r->registry, r->repository);
+}
+
+/* --- deletion -------------------------------------------------------------------------------- */
+
+static int delete_once(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_http_res *res,
+                       const struct bk_oci_op *op, struct bk_err *err) {
+  cleanup_free char *path =
+      bk_asprintf("/v2/%s/manifests/%s", r->repository, r->digest ? r->digest : r->tag);
+  struct oci_call call = {.host = oci_host(c, r->registry),
+                          .repository = r->repository,
+                          .method = "DELETE",
+                          .path = path,
+                          .actions = "delete,pull",
+                          .op = op};
+  return oci_call(c, &call, res, err);
+}
+
+static int delete_by_digest(struct bk_oci *c, const struct bk_oci_ref *r, const char *name,
+                            const struct bk_oci_op *op, struct bk_err *err) {
+  struct bk_http_res res;
+  int rc = delete_once(c, r, &res, op, err);
+  if (rc == 0 && res.status / 100 != 2) rc = oci_status_error(&res, err, "delete %s", name);
+  bk_http_res_free(&res);
+  return rc;
+}
+
+/* Moves the tag to a manifest that nothing else can have, and deletes that one. */
+static int delete_by_decoy(struct bk_oci *c, const struct bk_oci_ref *r, const char *name,
+                           const struct bk_oci_op *op, struct bk_err *err) {
+  static const char config[] = "{}";
+  char nonce[40], raw[700];
+  bk_tmpname(nonce, "delete-");
+  cleanup_free char *digest = oci_digest_of(NULL, config, 2);
+  int n = snprintf(raw, sizeof raw,
+                   "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
+                   "\"config\":{\"mediaType\":\"application/vnd.oci.image.config.v1+json\","
+                   "\"digest\":\"%s\",\"size\":2},\"layers\":[],"
+                   "\"annotations\":{\"bakery.decoy\":\"%s\"}}",
+                   digest, nonce);
+  struct bk_oci_desc d = {.digest = digest, .size = 2};
+  struct bk_oci_source src = {.data = config, .len = 2};
+  enum bk_oci_pushed how;
+  char *decoy = NULL;
+  if (bk_oci_blob_push(c, r, &d, &src, &how, op, err) ||
+      bk_oci_manifest_put(c, r, raw, (size_t)n, "application/vnd.oci.image.manifest.v1+json", &decoy,
+                          op, err))
+    return bk_err_wrap(err, "delete %s", name);
+  struct bk_oci_ref at = {.registry = r->registry, .repository = r->repository, .digest = decoy};
+  int rc = delete_by_digest(c, &at, name, op, err);
+  free(decoy);
+  return rc;
+}
+
+int bk_oci_delete(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_op *op,
+                  struct bk_err *err) {
+  cleanup_free char *name = bk_oci_ref_text(r);
+  if (r->digest) {
+    cleanup_free char *subject = NULL;
+    struct bk_oci_manifest m = {0};
+    struct bk_err ignored;
+    if (bk_oci_manifest_get(c, r, &m, op, &ignored) == 0) subject = oci_subject(&m.raw);
+    bk_oci_manifest_free(&m);
+    if (delete_by_digest(c, r, name, op, err)) return -1;
+    return subject ? oci_referrer_removed(c, r, subject, op, err) : 0;
+  }
+  struct bk_http_res res;
+  int rc = delete_once(c, r, &res, op, err);
+  bool cannot = rc == 0 && (res.status == 400 || res.status == 405);
+  if (rc == 0 && !cannot && res.status / 100 != 2)
+    rc = oci_status_error(&res, err, "delete %s", name);
+  bk_http_res_free(&res);
+  if (rc || !cannot) return rc;
+  struct bk_oci_manifest m = {0};
+  rc = bk_oci_manifest_head(c, r, &m, op, err); /* no decoy for a tag that is not there */
+  bk_oci_manifest_free(&m);
+  return rc ? -1 : delete_by_decoy(c, r, name, op, err);
+}
