@@ -1,0 +1,212 @@
+local world = require "lib.world"
+world.pending = pending
+local fs = require "bakery.fs"
+local json = require "bakery.json"
+local peers = require "lib.peers"
+
+local store
+
+local function build(dir, args, opts)
+  opts = opts or {}
+  local cmd = { "build", "-C", dir, "--store", opts.store or store, "--progress", "plain" }
+  for _, a in ipairs(args or {}) do cmd[#cmd + 1] = a end
+  return world.bakery(cmd, opts)
+end
+
+local function ok(r)
+  assert.equal(0, r.code, r.stderr)
+  return r
+end
+
+describe("embedded build", function()
+  setup(function() store = world.tmp() .. "/store" end)
+  teardown(world.cleanup)
+
+  it("builds a multi-stage image that umoci unpacks to the expected tree", function()
+    local dir = world.project { app = [[
+ARG GLOBAL=one
+FROM scratch AS base
+COPY base/ /
+ENV PATH=/bin
+
+FROM base AS made
+ARG GLOBAL
+RUN mkdir /out && echo "$GLOBAL" > /out/global && chmod 640 /out/global
+RUN ["/bin/sh", "-c", "echo exec > /out/exec"]
+RUN <<EOF
+set -e
+echo heredoc > /out/heredoc
+EOF
+
+FROM base AS unused
+RUN false
+
+FROM base
+LABEL who=me
+ENV A=b C="d e"
+WORKDIR /srv/app
+COPY --from=made --chown=app:staff /out/ ./
+COPY --chmod=755 files/*.txt text/
+ADD files/a.txt /a
+RUN ln -s /a link && rm /etc/group && rm -rf /home
+USER app
+EXPOSE 80 53/udp
+VOLUME /data
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s CMD ["true"]
+SHELL ["/bin/sh", "-ec"]
+ENTRYPOINT ["/bin/echo"]
+CMD ["hello"]
+]] }
+    world.write(dir, { ["files/a.txt"] = "a", ["files/b.txt"] = "b", ["files/c.bin"] = "c" })
+    local out = world.tmp() .. "/oci"
+    ok(build(dir, { "--output", "oci:" .. out }))
+    local config = peers.config(out)
+    assert.same({ "/bin/echo" }, config.config.Entrypoint)
+    assert.same({ "hello" }, config.config.Cmd)
+    assert.same({ "PATH=/bin", "A=b", "C=d e" }, config.config.Env)
+    assert.equal("/srv/app", config.config.WorkingDir)
+    assert.equal("app", config.config.User)
+    assert.equal("me", config.config.Labels.who)
+    assert.equal("https://example.com/project", config.config.Labels["org.opencontainers.image.source"])
+    assert.same({ ["53/udp"] = {}, ["80/tcp"] = {} }, config.config.ExposedPorts)
+    assert.equal("SIGTERM", config.config.StopSignal)
+    assert.same({ "CMD", "true" }, config.config.Healthcheck.Test)
+    if not world.needs "umoci" then return end
+    local tree = peers.tree(out)
+    assert.equal("one\n", tree.content "srv/app/global")
+    assert.equal("exec\n", tree.content "srv/app/exec")
+    assert.equal("heredoc\n", tree.content "srv/app/heredoc")
+    assert.equal("0640 1000:50", tree.meta "srv/app/global")
+    assert.equal("0755 0:0", tree.meta "srv/app/text/a.txt")
+    assert.equal("a", tree.content "a")
+    assert.equal("/a", tree.link "srv/app/link")
+    assert.falsy(tree.exists "etc/group")
+    assert.falsy(tree.exists "home")
+    assert.falsy(tree.exists "srv/app/text/c.bin")
+  end)
+
+  it("takes everything from the cache the second time, and only what changed the third", function()
+    local dir = world.project { app = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN echo once > /once\nCOPY f /f\nRUN cat /f > /g\n" }
+    world.write(dir, { f = "1" })
+    local first = ok(build(dir))
+    assert.truthy(first.stderr:find("0/4", 1, true), first.stderr)
+    local second = ok(build(dir))
+    assert.truthy(second.stderr:find("4/4", 1, true), second.stderr)
+    world.write(dir, { f = "2" })
+    local third = ok(build(dir))
+    assert.truthy(third.stderr:find("2/4", 1, true), third.stderr)
+    local fourth = ok(build(dir, { "--no-cache" }))
+    assert.truthy(fourth.stderr:find("0/4", 1, true), fourth.stderr)
+  end)
+
+  it("gives the same digest twice, on another path, with another job count", function()
+    local text = "FROM scratch AS a\nCOPY base/ /\nENV PATH=/bin\nRUN date > /tmp/x; echo 1 > /one; ln /one /two\n"
+      .. "FROM scratch AS b\nCOPY base/ /\nENV PATH=/bin\nWORKDIR /w\nRUN touch later && mkdir d\n"
+      .. "FROM scratch\nCOPY --from=a /one /two /\nCOPY --from=b /w /w\n"
+    local digests = {}
+    for i, jobs in ipairs { "1", "3" } do
+      local dir = world.project { app = text }
+      local out, s = world.tmp() .. "/oci", world.tmp() .. "/store"
+      ok(build(dir, { "--output", "oci:" .. out, "--jobs", jobs }, { store = s, env = { SOURCE_DATE_EPOCH = "1700000000" } }))
+      local index = json.decode(fs.read(out .. "/index.json"))
+      digests[i] = index.manifests[1].digest
+    end
+    assert.equal(digests[1], digests[2])
+  end)
+
+  it("executes identical steps of several targets once", function()
+    local text = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN cat /proc/sys/kernel/random/uuid > /uuid\nLABEL n=%s\n"
+    local dir = world.project { one = text:format "1", two = text:format "2", three = text:format "3" }
+    local out = world.tmp() .. "/oci"
+    local r = ok(build(dir, { "--jobs", "3", "--output", "oci:" .. out, "--json" }))
+    local doc = json.decode(r.stdout)
+    local executed = 0
+    for _, t in ipairs(doc.targets) do executed = executed + t.executed end
+    assert.equal(2, executed)
+  end)
+
+  it("builds images on sibling images of the same plan", function()
+    local dir = world.project({ zbase = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\n",
+      app = "FROM registry.example.com/t/zbase:1.0.0\nRUN echo hi > /hi\n" }, { registry = "registry.example.com/t" })
+    ok(build(dir))
+    local loop = world.project({ a = "FROM registry.example.com/t/b:1.0.0\n", b = "FROM registry.example.com/t/a:1.0.0\n" },
+      { registry = "registry.example.com/t", base = false })
+    local r = build(loop)
+    assert.truthy(r.code ~= 0)
+    assert.truthy(r.stderr:find("built from each other", 1, true), r.stderr)
+  end)
+
+  it("obeys ignore files and refuses what leaves the context", function()
+    local dir = world.project { app = "FROM scratch\nCOPY . /\n" }
+    world.write(dir, { [".dockerignore"] = "*\n!keep\nkeep/secret\n", ["keep/a"] = "a", ["keep/secret"] = "s", other = "o" })
+    assert(fs.symlink("/etc/passwd", dir .. "/keep/link"))
+    local out = world.tmp() .. "/oci"
+    ok(build(dir, { "--output", "oci:" .. out }))
+    if not world.needs "umoci" then return end
+    local tree = peers.tree(out)
+    assert.equal("a", tree.content "keep/a")
+    assert.falsy(tree.exists "keep/secret")
+    assert.falsy(tree.exists "other")
+    assert.equal("/etc/passwd", tree.link "keep/link")
+  end)
+
+  it("writes docker archives, metadata and results documents", function()
+    local dir = world.project({ app = "FROM scratch\nCOPY base/ /\nCMD [\"/bin/sh\"]\n" }, { registry = "registry.example.com/t" })
+    local tmp = world.tmp()
+    local r = ok(build(dir, { "--output", "docker-archive:" .. tmp .. "/image.tar", "--metadata-file", tmp .. "/meta.json",
+      "--results", tmp .. "/results.json" }))
+    local meta = json.decode(fs.read(tmp .. "/meta.json"))
+    local entry = meta["app-1-0-0"]
+    assert.truthy(entry["containerimage.digest"]:match "^sha256:%x+$")
+    assert.equal("amd64", entry["containerimage.descriptor"].platform.architecture)
+    assert.truthy(entry["image.name"]:find("registry.example.com/t/app:1.0.0", 1, true))
+    local results = json.decode(fs.read(tmp .. "/results.json"))
+    assert.equal("ok", results.targets[1].status)
+    assert.equal(0, results.exit.code)
+    assert.truthy(r.stderr:find("app-1-0-0", 1, true))
+    if world.needs "skopeo" then
+      local inspect = world.run { "skopeo", "inspect", "--config", "docker-archive:" .. tmp .. "/image.tar:registry.example.com/t/app:1.0.0" }
+      assert.same({ "/bin/sh" }, json.decode(inspect.stdout).config.Cmd)
+    end
+  end)
+
+  it("keeps going after a failed target, and stops with --fail-fast", function()
+    local dir = world.project { bad = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN echo before; exit 7\n",
+      good = "FROM scratch\nCOPY base/ /\n" }
+    local r = build(dir, { "--json" })
+    assert.equal(5, r.code)
+    assert.truthy(r.stderr:find("bad/1.0.0/Containerfile:4", 1, true), r.stderr)
+    assert.truthy(r.stderr:find("exit code 7", 1, true))
+    assert.truthy(r.stderr:find("| before", 1, true))
+    assert.truthy(r.stderr:find("RUN echo before; exit 7", 1, true))
+    assert.equal(1, build(dir, { "--fail-fast", "--jobs", "1" }).code)
+  end)
+
+  it("runs ONBUILD triggers of a base", function()
+    local dir = world.project({ abase = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nONBUILD RUN echo triggered > /t\n",
+      app = "FROM registry.example.com/t/abase:1.0.0\nRUN cat /t\n" }, { registry = "registry.example.com/t" })
+    ok(build(dir))
+  end)
+
+  it("runs the stock test recipe on goss files", function()
+    local dir = world.project { app = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nUSER app\n" }
+    world.write(dir, { ["app/1.0.0/test/goss.yaml"] = [[
+file:
+  /bin/busybox: { exists: true, mode: "0755", filetype: file, owner: root }
+  /nowhere: { exists: false }
+command:
+  id -u: { exit-status: 0, stdout: ["1000"] }
+  "exit 3": { exit-status: 3 }
+user:
+  app: { exists: true, uid: 1000, gid: 1001, groups: [app, staff] }
+]] })
+    ok(build(dir))
+    local r = world.bakery { "test", "-C", dir, "--store", store, "--progress", "plain" }
+    assert.equal(0, r.code, r.stderr)
+    world.write(dir, { ["app/1.0.0/test/goss.yaml"] = "file:\n  /bin/busybox: { exists: true, mode: \"0700\" }\n" })
+    r = world.bakery { "test", "-C", dir, "--store", store, "--progress", "plain" }
+    assert.equal(4, r.code, r.stderr)
+    assert.truthy(r.stderr:find("expected 0700, found 0755", 1, true), r.stderr)
+  end)
+end)
