@@ -2,10 +2,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/mem.h"
 #include "luakit/async.h"
-#include "snapshot/view.h"
+#include "snapshot/snapshot.h"
 
 #define VIEW "bakery.snapshot.view"
 
@@ -106,11 +107,214 @@ static int buffer_close(lua_State *L) {
   return 0;
 }
 
+static int l_user(lua_State *L) {
+  static const char *const names[] = {"lowers", "spec", NULL};
+  bk_opts(L, 1, names);
+  const char *spec = bk_opt_str(L, 1, "spec", "", NULL);
+  lua_settop(L, 1);
+  struct bk_err err;
+  struct bk_view *v = open_view(L, 1, &err);
+  if (!v) return bk_lua_fail(L, &err);
+  struct bk_user *u = lua_newuserdatauv(L, sizeof *u, 0);
+  if (bk_snapshot_user(v, spec, u, &err)) return bk_lua_fail(L, &err);
+  lua_createtable(L, 0, 4);
+  set_int(L, "uid", u->uid);
+  set_int(L, "gid", u->gid);
+  lua_pushstring(L, u->home);
+  lua_setfield(L, -2, "home");
+  lua_createtable(L, (int)u->n_groups, 0);
+  for (size_t i = 0; i < u->n_groups; i++) {
+    lua_pushinteger(L, u->groups[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  lua_setfield(L, -2, "groups");
+  return 1;
+}
+
+/* --- jobs ------------------------------------------------------------------------------------ */
+
+/* What all jobs of this module share; strings are copies. */
+struct job {
+  struct bk_job job;
+  char *paths[3];
+  char **lowers, **stubs;
+  size_t n_lowers;
+  bool has_epoch, userxattr, rootless;
+  int64_t epoch;
+  uint64_t max_size, entries;
+  _Atomic uint64_t *progress;
+  mode_t mode;
+  uid_t uid;
+  gid_t gid;
+  unsigned created;
+  struct bk_layer_result layer;
+};
+
+static void free_strv(char **v) {
+  for (char **s = v; v && *s; s++) free(*s);
+  free(v);
+}
+
+static void release(struct bk_job *job) {
+  struct job *j = (struct job *)job;
+  for (size_t i = 0; i < BK_ARRAY_LEN(j->paths); i++) free(j->paths[i]);
+  free_strv(j->lowers);
+  free_strv(j->stubs);
+}
+
+/* Copy of a list option, NULL-ended. Nothing raises between the two allocations of memory. */
+static char **copy_strv(lua_State *L, const char *name, size_t *n) {
+  const char **v;
+  *n = bk_opt_strv(L, 1, name, &v);
+  char **copy = bk_calloc(*n + 1, sizeof *copy);
+  for (size_t i = 0; i < *n; i++) copy[i] = bk_strdup(v[i]);
+  lua_pop(L, 1);
+  return copy;
+}
+
+static struct bk_chain chain_of(const struct job *j) {
+  return (struct bk_chain){.lowers = (const char *const *)j->lowers, .n = j->n_lowers};
+}
+
+static char *dup_need(lua_State *L, const char *name) {
+  return bk_strdup(bk_opt_need_str(L, 1, name, NULL));
+}
+
+/* A job on the top of the stack with the options that every function has. */
+static struct job *new_job(lua_State *L, const char *const names[],
+                           int (*run)(struct bk_job *, struct bk_err *)) {
+  bk_opts(L, 1, names);
+  lua_settop(L, 1);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  struct job *j = bk_job_new(L, sizeof *j, release);
+  j->job.run = run;
+  j->lowers = copy_strv(L, "lowers", &j->n_lowers);
+  if (bk_opt_get(L, 1, "epoch")) {
+    j->has_epoch = true;
+    j->epoch = bk_opt_int(L, 1, "epoch", 0);
+  }
+  lua_pop(L, 1);
+  j->userxattr = bk_opt_bool(L, 1, "userxattr", false);
+  j->rootless = bk_opt_bool(L, 1, "rootless", false);
+  struct bk_counter *c = bk_opt_counter(L, 1, "progress");
+  if (c) {
+    lua_getfield(L, 1, "progress");
+    lua_setiuservalue(L, -2, 1);
+    j->progress = &c->done;
+  }
+  return j;
+}
+
+static int layer_done(lua_State *L, struct bk_job *job) {
+  const struct bk_layer_result *r = &((struct job *)job)->layer;
+  lua_createtable(L, 0, 4);
+  lua_pushstring(L, r->diff_id);
+  lua_setfield(L, -2, "diff_id");
+  set_int(L, "entries", (lua_Integer)r->entries);
+  set_int(L, "size", (lua_Integer)r->size);
+  lua_pushboolean(L, r->entries == 0);
+  lua_setfield(L, -2, "empty");
+  return 1;
+}
+
+static int apply_run(struct bk_job *job, struct bk_err *err) {
+  struct job *j = (struct job *)job;
+  struct bk_apply_opts o = {.blob = j->paths[0], .dir = j->paths[1], .diff_id = j->paths[2],
+                            .chain = chain_of(j), .userxattr = j->userxattr,
+                            .rootless = j->rootless, .max_size = j->max_size,
+                            .cancel = &job->cancel, .progress = j->progress};
+  return bk_snapshot_apply(&o, &j->layer, err);
+}
+
+static int l_apply(lua_State *L) {
+  static const char *const names[] = {"blob",     "dir",      "diff_id",  "lowers", "userxattr",
+                                      "rootless", "progress", "max_size", NULL};
+  struct job *j = new_job(L, names, apply_run);
+  j->paths[0] = dup_need(L, "blob");
+  j->paths[1] = dup_need(L, "dir");
+  const char *diff_id = bk_opt_str(L, 1, "diff_id", NULL, NULL);
+  if (diff_id) j->paths[2] = bk_strdup(diff_id);
+  lua_Integer max = bk_opt_int(L, 1, "max_size", 0);
+  if (max < 0) return luaL_error(L, "option 'max_size': expected bytes");
+  j->max_size = (uint64_t)max;
+  return bk_job_await(L, &j->job, layer_done);
+}
+
+static int commit_run(struct bk_job *job, struct bk_err *err) {
+  struct job *j = (struct job *)job;
+  struct bk_commit_opts o = {.upper = j->paths[0], .chain = chain_of(j),
+                             .epoch = j->has_epoch ? &j->epoch : NULL,
+                             .stubs = (const char *const *)j->stubs,
+                             .cancel = &job->cancel, .progress = j->progress};
+  return bk_snapshot_commit(&o, &j->layer, err);
+}
+
+static int l_commit(lua_State *L) {
+  static const char *const names[] = {"upper", "lowers", "epoch", "userxattr", "stubs", "progress",
+                                      NULL};
+  struct job *j = new_job(L, names, commit_run);
+  j->paths[0] = dup_need(L, "upper");
+  size_t n;
+  j->stubs = copy_strv(L, "stubs", &n);
+  return bk_job_await(L, &j->job, layer_done);
+}
+
+static int export_run(struct bk_job *job, struct bk_err *err) {
+  struct job *j = (struct job *)job;
+  return bk_snapshot_export(chain_of(j), j->paths[0], &job->cancel, &j->entries, err);
+}
+
+static int export_done(lua_State *L, struct bk_job *job) {
+  lua_createtable(L, 0, 1);
+  set_int(L, "entries", (lua_Integer)((struct job *)job)->entries);
+  return 1;
+}
+
+static int l_export(lua_State *L) {
+  static const char *const names[] = {"lowers", "dir", NULL};
+  struct job *j = new_job(L, names, export_run);
+  j->paths[0] = dup_need(L, "dir");
+  return bk_job_await(L, &j->job, export_done);
+}
+
+static int mkdir_run(struct bk_job *job, struct bk_err *err) {
+  struct job *j = (struct job *)job;
+  struct bk_mkdir_opts o = {.chain = chain_of(j), .upper = j->paths[0], .path = j->paths[1],
+                            .mode = j->mode, .uid = j->uid, .gid = j->gid,
+                            .userxattr = j->userxattr, .epoch = j->has_epoch ? &j->epoch : NULL};
+  return bk_snapshot_mkdir(&o, &j->created, err);
+}
+
+static int mkdir_done(lua_State *L, struct bk_job *job) {
+  lua_createtable(L, 0, 1);
+  set_int(L, "created", ((struct job *)job)->created);
+  return 1;
+}
+
+static int l_mkdir(lua_State *L) {
+  static const char *const names[] = {"lowers", "upper", "path",  "mode",
+                                      "uid",    "gid",   "epoch", "userxattr", NULL};
+  struct job *j = new_job(L, names, mkdir_run);
+  j->paths[0] = dup_need(L, "upper");
+  j->paths[1] = dup_need(L, "path");
+  lua_Integer mode = bk_opt_int(L, 1, "mode", 0755);
+  lua_Integer uid = bk_opt_int(L, 1, "uid", 0), gid = bk_opt_int(L, 1, "gid", 0);
+  if (mode < 0 || mode > 07777) return luaL_error(L, "option 'mode': expected 0 to 07777");
+  if (uid < 0 || uid >= UINT32_MAX || gid < 0 || gid >= UINT32_MAX)
+    return luaL_error(L, "options 'uid' and 'gid': expected ids");
+  j->mode = (mode_t)mode;
+  j->uid = (uid_t)uid;
+  j->gid = (gid_t)gid;
+  return bk_job_await(L, &j->job, mkdir_done);
+}
+
 /* --- module ---------------------------------------------------------------------------------- */
 
 BK_EXPORT int luaopen_bakery_snapshot(lua_State *L);
 int luaopen_bakery_snapshot(lua_State *L) {
-  static const luaL_Reg functions[] = {{"lookup", l_lookup}, {"read", l_read}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"apply", l_apply},   {"commit", l_commit}, {"export", l_export}, {"lookup", l_lookup},
+      {"mkdir", l_mkdir},   {"read", l_read},     {"user", l_user},     {NULL, NULL}};
   bk_class(L, VIEW, NULL, view_close);
   bk_class(L, "bakery.snapshot.buffer", NULL, buffer_close);
   if (bk_snapshot_copy_classes) bk_snapshot_copy_classes(L);
