@@ -153,4 +153,56 @@ function M.start(o)
   return reg
 end
 
+local quirk_methods = {}
+quirk_methods.__index = quirk_methods
+
+--- Sets the quirks (see quirk_server.py); forgets how often earlier ones happened.
+function quirk_methods:set(quirks)
+  local json = require "bakery.json"
+  self._generation = self._generation + 1
+  quirks.generation = self._generation
+  write(self.dir .. "/quirks.tmp", json.encode(quirks))
+  os.rename(self.dir .. "/quirks.tmp", self.dir .. "/quirks.json")
+end
+
+--- Requests since the last call: { method=, path=, query=, auth=, range=, expect=, length= }.
+function quirk_methods:requests()
+  local json = require "bakery.json"
+  local out, text = {}, read(self.dir .. "/requests.jsonl")
+  for line in text:sub(self._seen + 1):gmatch("[^\n]+") do out[#out + 1] = json.decode(line) end
+  self._seen = #text
+  return out
+end
+
+--- "POST GET" …: the methods of the requests since the last call whose path contains `part`.
+function quirk_methods:methods_of(part)
+  local out = {}
+  for _, r in ipairs(self:requests()) do
+    if r.path:find(part, 1, true) then out[#out + 1] = r.method end
+  end
+  return table.concat(out, " ")
+end
+
+function quirk_methods:stop() self._stop() end
+quirk_methods.__close = quirk_methods.stop
+quirk_methods.__gc = function(self) if self._stop then self._stop() end end
+
+--- Starts quirk_server.py; o.tls as for start().
+function M.quirky(o)
+  local dir = M.tmpdir()
+  local q = setmetatable({ dir = dir, _seen = 0, _generation = 0 }, quirk_methods)
+  local tls, _, cert, key = "", nil, nil, nil
+  if o and o.tls then
+    _, cert, key = M.certificate(dir)
+    q.ca = dir .. "/ca.pem"
+    tls = quote(cert) .. " " .. quote(key)
+  end
+  local log = dir .. "/quirk.log"
+  q._stop = M.daemon(("exec python3 %s %s %s"):format(quote(here .. "quirk_server.py"), quote(dir), tls),
+    log, dir)
+  q.port = tonumber(M.wait("quirk server", function() return read(log):match("^(%d+)\n") end))
+  q.host = "127.0.0.1:" .. q.port
+  return q
+end
+
 return M

@@ -1,0 +1,437 @@
+"""A small registry that misbehaves on demand.
+
+quirk_server.py DIR [CERT KEY]: prints its port; the quirks are read from DIR/quirks.json before every
+request, and every request is written to DIR/requests.jsonl (method, path, whether Authorization was
+sent, length of the body). State is kept in memory. A quirk is a number (how often it still happens,
+-1 = always) or a value, see QUIRKS.
+
+QUIRKS
+  relative_location      upload Location is relative, without a leading slash when 2
+  location_host          upload Location names this host (string)
+  location_scheme        upload Location has this scheme (string)
+  location_query         upload Location carries ?_state=x
+  mount_202              mounts open an upload session instead
+  mount_status           mounts answer this status
+  wrong_content_digest   Docker-Content-Digest is wrong
+  no_content_digest      no Docker-Content-Digest
+  lie_length             blob Content-Length is this much too large
+  cut_body               blob and manifest bodies end after this many bytes (list: one per request)
+  no_range               Range is ignored
+  bad_range              206 with a wrong Content-Range
+  wrong_blob             blob content is altered
+  status                 [status, count, {headers}, body] for any request under /v2/
+  status_for             {"METHOD": [status, count, headers, body]}
+  redirect_blobs         blob GETs are redirected to this base URL, which refuses Authorization
+  redirect_loop          blob GETs are redirected to themselves
+  token                  {"realm": …, "service": …}: Bearer is needed
+  basic                  "user:password" is needed
+  expire_tokens          tokens are refused after this many uses
+  insufficient           403 with error="insufficient_scope" this many times
+  head_405               HEAD is refused
+  head_bare              HEAD answers carry neither digest nor length
+  content_type           Content-Type of manifests
+  html                   errors are HTML
+  manifest_lag           PUT manifest: MANIFEST_BLOB_UNKNOWN this many times
+  upload_fail            PUT of blobs: 500 this many times
+  upload_reset           PUT of blobs: the connection is closed this many times
+  upload_401             PUT of blobs: 401 this many times
+  referrers              native referrers API; "html" answers a login page
+  page_loop              tag pages link to themselves
+  page_size              tags per page
+  warning                text of a Warning header
+"""
+
+import base64
+import hashlib
+import http.server
+import json
+import os
+import ssl
+import sys
+import threading
+import urllib.parse
+
+DIR = sys.argv[1]
+LOCK = threading.Lock()
+BLOBS, MANIFESTS, UPLOADS, TOKENS = {}, {}, {}, {}
+USED = {}
+INDEX = "application/vnd.oci.image.index.v1+json"
+
+
+def quirks():
+    try:
+        with open(DIR + "/quirks.json") as f:
+            return json.load(f)
+    except FileNotFoundError:
+        return {}
+
+
+def digest_of(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    # --- helpers
+
+    def on(self, name):
+        """The quirk's value, or None when it is off or used up."""
+        value = self.q.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            return value
+        with LOCK:
+            key = (name, self.q.get("generation"))
+            if USED.get(key, 0) >= value:
+                return None
+            USED[key] = USED.get(key, 0) + 1
+        return value
+
+    def send(self, status, body=b"", headers=None, content_type="application/json"):
+        self.send_response(status)
+        headers = dict(headers or {})
+        if self.q.get("warning"):
+            headers["Warning"] = '299 - "%s"' % self.q["warning"]
+        headers.setdefault("Content-Type", content_type)
+        headers.setdefault("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            if value is not None:
+                for one in value if isinstance(value, list) else [value]:
+                    self.send_header(name, one)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def error(self, status, code, message="", headers=None):
+        if self.q.get("html"):
+            self.send(status, b"<html><body><h1>Sorry</h1></body></html>", headers, "text/html")
+            return
+        body = json.dumps({"errors": [{"code": code, "message": message or code.lower()}]})
+        self.send(status, body.encode(), headers)
+
+    def read_body(self):
+        return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+
+    def host(self):
+        scheme = "https" if len(sys.argv) > 2 else "http"
+        return "%s://127.0.0.1:%d" % (scheme, self.server.server_address[1])
+
+    def planned(self, spec, name):
+        status, count = spec[0], spec[1]
+        key = (name, self.q.get("generation"))
+        with LOCK:
+            if 0 <= count <= USED.get(key, 0):
+                return False
+            USED[key] = USED.get(key, 0) + 1
+        headers = spec[2] if len(spec) > 2 else {}
+        body = spec[3] if len(spec) > 3 else ""
+        self.read_body()
+        if body:
+            self.send(status, body.encode(), headers, "text/plain")
+        else:
+            self.error(status, "UNKNOWN", "planned failure", headers)
+        return True
+
+    # --- authentication
+
+    def allowed(self):
+        given = self.headers.get("Authorization", "")
+        basic, token = self.q.get("basic"), self.q.get("token")
+        if basic:
+            if given == "Basic " + base64.b64encode(basic.encode()).decode():
+                return True
+            self.read_body()
+            self.error(401, "UNAUTHORIZED", "", {
+                "WWW-Authenticate": ["Negotiate", 'Basic realm="quirk, server"']})
+            return False
+        if token:
+            return self.check_token(given, token)
+        return True
+
+    def challenge(self, token, extra="", status=401):
+        repo = self.path[4:].split("/blobs/")[0].split("/manifests/")[0].split("/tags/")[0]
+        actions = "pull" if self.command in ("GET", "HEAD") else "pull,push"
+        value = 'Bearer realm="%s",service="%s"' % (token["realm"], token["service"])
+        if self.path != "/v2/":
+            value += ',scope="repository:%s:%s"' % (repo, actions)
+        self.read_body()
+        self.error(status, "UNAUTHORIZED" if status == 401 else "DENIED", "",
+                   {"WWW-Authenticate": value + extra})
+        return False
+
+    def check_token(self, given, token):
+        name = given[7:] if given.startswith("Bearer ") else None
+        if name not in TOKENS:
+            return self.challenge(token)
+        with LOCK:
+            TOKENS[name] += 1
+            used = TOKENS[name]
+        limit = self.q.get("expire_tokens")
+        if limit and used > limit:
+            return self.challenge(token, ',error="invalid_token"')
+        if self.on("insufficient"):
+            return self.challenge(token, ',error="insufficient_scope"', 403)
+        return True
+
+    def token_service(self):
+        body = self.read_body()
+        if self.on("token_401"):
+            self.send(401, json.dumps({"details": "no such account"}).encode())
+            return
+        name = "token-%d" % (len(TOKENS) + 1)
+        TOKENS[name] = 0
+        answer = {"token": name, "expires_in": self.q.get("token_life", 300)}
+        if body:
+            answer = {"access_token": name}
+        self.send(200, json.dumps(answer).encode())
+
+    # --- requests
+
+    def handle_any(self):
+        self.q = quirks()
+        url = urllib.parse.urlsplit(self.path)
+        self.query = urllib.parse.parse_qs(url.query)
+        with LOCK, open(DIR + "/requests.jsonl", "a") as log:
+            log.write(json.dumps({
+                "method": self.command, "path": url.path, "query": url.query,
+                "auth": self.headers.get("Authorization", "").split(" ")[0],
+                "range": self.headers.get("Range", ""), "expect": self.headers.get("Expect", ""),
+                "length": self.headers.get("Content-Length", "")}) + "\n")
+        if url.path == "/token":
+            return self.token_service()
+        if url.path.startswith("/http/"):
+            return self.plain(url.path[6:].split("/"))
+        if url.path.startswith("/storage/"):
+            return self.storage(url.path)
+        plan = self.q.get("status_for", {}).get(self.command) or self.q.get("status")
+        if plan and self.planned(plan, "status" + self.command):
+            return None
+        if not self.allowed():
+            return None
+        if url.path in ("/v2", "/v2/"):
+            return self.send(200, b"{}")
+        parts = url.path[4:].split("/")
+        for i, part in enumerate(parts):
+            if part in ("blobs", "manifests", "tags", "referrers"):
+                repo, rest = "/".join(parts[:i]), parts[i + 1:]
+                return getattr(self, part)(repo, rest)
+        return self.error(404, "NAME_UNKNOWN")
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = handle_any
+
+    def plain(self, what):
+        """Things for an HTTP client: echo, status/N, size/N, redirect/N?to=URL, stall, header."""
+        body = self.read_body()
+        arg = what[1] if len(what) > 1 else ""
+        if what[0] == "echo":
+            return self.send(200, json.dumps({
+                "method": self.command, "headers": dict(self.headers), "body": body.decode("latin-1"),
+            }).encode())
+        if what[0] == "status":
+            return self.send(int(arg), b"said no", {"Retry-After": self.q.get("retry_after")})
+        if what[0] == "size":
+            return self.send(200, b"x" * int(arg))
+        if what[0] == "redirect":
+            return self.send(int(arg), b"moved", {"Location": self.query["to"][0]})
+        if what[0] == "loop":
+            return self.send(302, b"", {"Location": self.path})
+        if what[0] == "stall":
+            self.send_response(200)
+            self.send_header("Content-Length", "10")
+            self.end_headers()
+            self.wfile.write(b"x")
+            self.wfile.flush()
+            threading.Event().wait(60)
+            return None
+        if what[0] == "twice":
+            return self.send(200, b"", {"X-Twice": ["one", "two"]})
+        return self.send(404)
+
+    def storage(self, path):
+        """Object storage behind a redirect: any Authorization is an error."""
+        if self.headers.get("Authorization"):
+            return self.send(400, b"<Error>only one auth mechanism allowed</Error>", None, "text/xml")
+        return self.content(BLOBS[path[9:]])
+
+    def content(self, data):
+        if self.on("wrong_blob"):
+            data = b"?" + data[1:]
+        start, status, headers = 0, 200, {"Content-Type": "application/octet-stream"}
+        wanted = self.headers.get("Range")
+        if wanted and not self.on("no_range"):
+            start = int(wanted[6:].rstrip("-"))
+            status = 206
+            shown = start + (1 if self.on("bad_range") else 0)
+            headers["Content-Range"] = "bytes %d-%d/%d" % (shown, len(data) - 1, len(data))
+        data = data[start:]
+        length = len(data) + (self.on("lie_length") or 0)
+        cut = self.q.get("cut_body")
+        if isinstance(cut, list):
+            with LOCK:
+                key = ("cut", self.q.get("generation"))
+                n = USED.get(key, 0)
+                USED[key] = n + 1
+            cut = cut[n] if n < len(cut) else None
+        headers["Content-Length"] = str(length)
+        if cut is not None or length != len(data):
+            self.close_connection = True
+        self.send(status, data if cut is None else data[:cut], headers)
+        return None
+
+    def blobs(self, repo, rest):
+        if rest and rest[0] == "uploads":
+            return self.upload(repo, rest)
+        digest = rest[0]
+        if (repo, digest) not in BLOBS:
+            return self.error(404, "BLOB_UNKNOWN")
+        data = BLOBS[(repo, digest)]
+        if self.command == "DELETE":
+            del BLOBS[(repo, digest)]
+            return self.send(202)
+        if self.command == "HEAD":
+            return self.send(200, b"", {"Content-Length": str(len(data))})
+        if self.q.get("redirect_loop"):
+            return self.send(307, b"", {"Location": self.path})
+        if self.q.get("redirect_blobs"):
+            BLOBS[digest] = data
+            target = self.q["redirect_blobs"] + "/storage/" + digest + "?X-Amz-Signature=secret"
+            return self.send(307, b"", {"Location": target})
+        return self.content(data)
+
+    def location(self, repo, name):
+        path = "/v2/%s/blobs/uploads/%s" % (repo, name)
+        if self.q.get("location_query"):
+            path += "?_state=x"
+        relative = self.q.get("relative_location")
+        if relative:
+            return path if relative == 1 else name
+        base = self.host()
+        if self.q.get("location_host"):
+            base = base.replace("127.0.0.1:%d" % self.server.server_address[1],
+                                self.q["location_host"])
+        if self.q.get("location_scheme"):
+            base = self.q["location_scheme"] + base[base.index(":"):]
+        return base + path
+
+    def upload(self, repo, rest):
+        if self.command == "POST":
+            self.read_body()
+            mount = self.query.get("mount")
+            if mount and self.q.get("mount_status"):
+                return self.error(self.q["mount_status"], "UNSUPPORTED")
+            if mount and not self.q.get("mount_202"):
+                source = (self.query["from"][0], mount[0])
+                if source in BLOBS:
+                    BLOBS[(repo, mount[0])] = BLOBS[source]
+                    return self.send(201, b"", {"Location": "/v2/%s/blobs/%s" % (repo, mount[0])})
+            name = "u%d" % (len(UPLOADS) + 1)
+            UPLOADS[name] = repo
+            return self.send(202, b"", {"Location": self.location(repo, name)})
+        name = rest[1] if len(rest) > 1 else ""
+        if name not in UPLOADS:
+            self.read_body()
+            return self.error(404, "BLOB_UPLOAD_UNKNOWN")
+        if self.command == "DELETE":
+            del UPLOADS[name]
+            return self.send(204)
+        if self.on("upload_reset"):
+            self.rfile.read(1)
+            self.close_connection = True
+            return None
+        if self.q.get("upload_401") and self.on("upload_401"):
+            return self.challenge(self.q["token"], ',error="invalid_token"')
+        data = self.read_body()
+        if self.on("upload_fail"):
+            return self.error(500, "UNKNOWN")
+        digest = self.query.get("digest", [""])[0]
+        if digest_of(data) != digest:
+            return self.error(400, "DIGEST_INVALID")
+        del UPLOADS[name]
+        BLOBS[(repo, digest)] = data
+        return self.send(201, b"", {"Location": "/v2/%s/blobs/%s" % (repo, digest)})
+
+    def manifests(self, repo, rest):
+        ref = rest[0]
+        if self.command == "PUT":
+            data = self.read_body()
+            if self.on("manifest_lag"):
+                return self.error(404, "MANIFEST_BLOB_UNKNOWN")
+            item = (data, self.headers.get("Content-Type"))
+            MANIFESTS[(repo, ref)] = MANIFESTS[(repo, digest_of(data))] = item
+            headers = {"Docker-Content-Digest": digest_of(data)}
+            if self.q.get("wrong_content_digest"):
+                headers["Docker-Content-Digest"] = digest_of(b"other")
+            return self.send(201, b"", headers)
+        if (repo, ref) not in MANIFESTS:
+            return self.error(404, "MANIFEST_UNKNOWN")
+        data, kind = MANIFESTS[(repo, ref)]
+        if self.command == "DELETE":
+            if not ref.startswith("sha256:"):
+                return self.error(405, "UNSUPPORTED")
+            for key in [k for k, v in MANIFESTS.items() if k[0] == repo and v[0] == data]:
+                del MANIFESTS[key]
+            return self.send(202)
+        headers = {"Content-Type": self.q.get("content_type", kind),
+                   "Docker-Content-Digest": digest_of(data)}
+        if self.q.get("wrong_content_digest"):
+            headers["Docker-Content-Digest"] = digest_of(b"other")
+        if self.q.get("no_content_digest"):
+            headers["Docker-Content-Digest"] = None
+        if self.command == "HEAD":
+            if self.q.get("head_405"):
+                return self.error(405, "UNSUPPORTED")
+            headers["Content-Length"] = str(len(data))
+            if self.q.get("head_bare"):
+                headers = {"Content-Length": None, "Connection": "close"}
+            return self.send(200, b"", headers)
+        cut = self.q.get("cut_body")
+        if isinstance(cut, int):
+            data = data[:cut]
+        if self.q.get("fill"):
+            data = data + b" " * self.q["fill"]
+        return self.send(200, data, headers)
+
+    def tags(self, repo, _rest):
+        names = sorted({k[1] for k in MANIFESTS if k[0] == repo and not k[1].startswith("sha256:")})
+        headers, size = {}, self.q.get("page_size")
+        if size:
+            last = self.query.get("last", [""])[0]
+            names = [n for n in names if n > last]
+            if len(names) > size:
+                names = names[:size]
+                url = "/v2/%s/tags/list?n=%d&last=%s" % (repo, size, names[-1])
+                headers["Link"] = '<%s>; rel="next"' % url
+        if self.q.get("page_loop"):
+            headers["Link"] = '<%s>; rel="next"' % self.path
+        if self.q.get("page_away"):
+            headers["Link"] = '<http://evil.invalid/v2/tags>; rel="next"'
+        self.send(200, json.dumps({"name": repo, "tags": names or None}).encode(), headers)
+
+    def referrers(self, repo, rest):
+        if self.q.get("referrers") == "html":
+            return self.send(200, b"<html>log in</html>", None, "text/html")
+        if not self.q.get("referrers"):
+            return self.error(404, "UNKNOWN")
+        found = []
+        for (name, ref), (data, kind) in MANIFESTS.items():
+            doc = json.loads(data)
+            if name == repo and ref.startswith("sha256:") and \
+                    doc.get("subject", {}).get("digest") == rest[0]:
+                found.append({"mediaType": kind, "digest": ref, "size": len(data),
+                              "artifactType": doc.get("artifactType")})
+        body = {"schemaVersion": 2, "mediaType": INDEX, "manifests": found}
+        return self.send(200, json.dumps(body).encode(), None, INDEX)
+
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server.daemon_threads = True
+if len(sys.argv) > 2:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[2], sys.argv[3])
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+print(server.server_address[1], flush=True)
+os.chdir("/")
+server.serve_forever()
