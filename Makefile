@@ -119,7 +119,7 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev liblua5.4-dev libyaml-dev libjan
 DEMO_PACKAGES := busybox-static
 TEST_PACKAGES := lua5.4 lua-busted lua-check lua-filesystem docker-registry skopeo umoci buildah podman \
   crun python3 python3-jinja2 python3-yaml mmdebstrap busybox-static uidmap libcap2-bin util-linux \
-  apache2-utils openssl procps shellcheck man-db bash-completion zsh fish gzip zstd tar
+  apache2-utils openssl procps time shellcheck man-db bash-completion zsh fish gzip zstd tar
 
 # Installs what is missing; silent and offline when nothing is.
 define install_packages
