@@ -3,7 +3,6 @@
 local os_table = require "app.project.os"
 local people = require "app.project.people"
 local registries = require "app.project.registries"
-local validate = require "app.project.validate"
 
 local M = {}
 
@@ -47,24 +46,6 @@ function M.tag_pattern(text)
   if n > 0 and ok[1] then return true end
   return nil, "a pattern is made of lower-case letters, digits, - _ . and {{ … }} blocks",
     text:find("%u") and "write capital letters inside a block: {{ \"R\" }}" or nil
-end
-
---- Takes any value as it is (plain data).
-function M.any(node)
-  local function plain(n)
-    if n.kind == "scalar" then
-      if validate.is_null(n) then return nil end
-      return n.value
-    end
-    local out = {}
-    if n.kind == "seq" then
-      for i, item in ipairs(n.items) do out[i] = plain(item) end
-    else
-      for key, value in pairs(n.map) do out[key] = plain(value) end
-    end
-    return out
-  end
-  return plain(node), true
 end
 
 -- --- small objects --------------------------------------------------------------------------------

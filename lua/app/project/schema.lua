@@ -188,7 +188,7 @@ M.tools = {
   wizcli = tool("wizcli", {
     { "projects", type = STRINGS },
     { "policies", type = STRINGS },
-    { "tags", type = { kind = "custom", parse = checks.any, json = {} } },
+    { "tags", type = STRINGS },
     { "scanOsManagedLibraries", type = BOOL },
     { "scanGoStandardLibrary", type = BOOL },
   }),

@@ -77,7 +77,7 @@ function check.bool(_, node, path, ctx)
   if node.kind == "scalar" then
     local value = node.value
     if node.type == "bool" then return value, true end
-    if node.type == "int" and (value == 0 or value == 1) then return value == 1, true end
+    if math.type(value) and (value == 0 or value == 1) then return value == 1, true end
     if node.type == "str" then
       if TRUE[value:lower()] then return true, true end
       if FALSE[value:lower()] then return false, true end
