@@ -171,14 +171,19 @@ function X:double_quote()
   end
 end
 
--- Text up to `stop` (consumed) or, without stop, the end. Nesting is bounded: each level of it costs
--- a "${" of input, and so much of it is an attack rather than a Containerfile.
+-- Where nobody asks for words.
+local NO_WORDS = { char = function() end, raw = function() end, text = function() end,
+  flush = function() end, list = {} }
+
+-- Text up to `stop` (consumed) or, without stop, the end. Nesting is bounded: so much of it is an
+-- attack rather than a Containerfile.
 function X:until_char(stop, raw_escapes)
   self.depth = self.depth + 1
   if self.depth > 100 then syntax("substitutions nested too deeply") end
   local saved = self.raw_escapes
   self.raw_escapes = raw_escapes
-  local out, words, s = {}, setmetatable({ buf = {}, list = {} }, Words), self.s
+  local out, words, s = {}, NO_WORDS, self.s
+  if self.split and not stop then words = setmetatable({ buf = {}, list = {} }, Words) end
   while self.pos <= #s do
     local ch, cp = char_at(s, self.pos)
     if ch == stop then
@@ -450,9 +455,10 @@ function expand.raw(word, env, opts)
     keep_unset = opts.keep_unset,
     unset = opts.unset,
     used = opts.used,
+    split = opts.mode == "split",
   }, X)
   local result, words = x:until_char(nil, opts.raw_escapes or false)
-  if opts.mode == "split" then return words.list end
+  if x.split then return words.list end
   return result
 end
 

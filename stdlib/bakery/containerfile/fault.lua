@@ -1,5 +1,5 @@
--- Errors of the Containerfile front end. Inside the package a fault is raised with `fault.raise` and
--- caught once by `fault.guard`, which every public function is wrapped in: callers get `nil, err`.
+-- Errors of the Containerfile front end. Inside the package a fault is raised by `fault.raise` and
+-- caught once by `fault.guard`, which wraps every public function: callers get `nil, err`.
 local suggest = require "bakery.suggest"
 
 local fault = {}

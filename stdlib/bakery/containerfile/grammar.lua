@@ -1,6 +1,6 @@
 -- Arguments of each instruction: how the rest of a line is cut up, and which counts are legal.
--- A reader gets the instruction under construction (`ins`), the rest of the line and a reading
--- context `cx` with escape, place(offset) and warn(rule, message); offsets are relative to the rest.
+-- A reader gets the instruction under construction (`ins`), the rest of the line and a context `cx`
+-- with escape, place(offset) and warn(rule, message); offsets are relative to the rest.
 local json = require "bakery.json"
 
 local fault = require "bakery.containerfile.fault"
@@ -251,7 +251,9 @@ local function read_healthcheck(ins, rest, cx)
   local retries = ins.flags.retries
   if retries and retries ~= "" then
     local n = retries:find("^[-+]?%d+$") and #retries < 11 and math.tointeger(tonumber(retries))
-    if not n or n > 0x7FFFFFFF then usage(cx, ("invalid number '%s' for --retries"):format(retries)) end
+    if not n or n > 0x7FFFFFFF then
+      usage(cx, ("invalid number '%s' for --retries"):format(retries))
+    end
     if n < 0 then usage(cx, ("--retries cannot be negative (%d)"):format(n)) end
     ins.check.retries = n
   end

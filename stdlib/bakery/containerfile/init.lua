@@ -31,7 +31,8 @@ containerfile.stages = fault.guard(resolve.stages)
 ---Opens the evaluator of a stage: over another stage's state, a base image's configuration document
 ---or nothing (scratch).
 ---@param stage bakery.containerfile.stage
----@param opts {globals: bakery.containerfile.plan, parent?: bakery.containerfile.state, config?: table}
+---@param opts {globals: bakery.containerfile.plan, parent?: bakery.containerfile.state,
+---  config?: table}
 ---@return bakery.containerfile.state|nil state
 ---@return bakery.containerfile.error? err
 containerfile.state = fault.guard(state.open)

@@ -75,8 +75,8 @@ function lexer:directive(text, line, col)
   return true
 end
 
--- The part before a continuation mark, and whether there is one. The mark is the escape character as
--- the last non-blank, not itself preceded by the escape character.
+-- The part before a continuation mark, and whether there is one. The mark is the escape character
+-- as the last non-blank, not itself preceded by the escape character.
 function lexer:cut(s)
   local last = s:find("[^ \t][ \t]*$")
   if last and s:sub(last, last) == self.escape

@@ -1,5 +1,5 @@
--- The evaluator of one stage: instructions in, fully resolved steps out. A state is a value: FROM of
--- an earlier stage starts with a copy of that stage's state.
+-- The evaluator of one stage: instructions in, fully resolved steps out. A state is a value: FROM
+-- of an earlier stage starts with a copy of that stage's state.
 local dispatch = require "bakery.containerfile.dispatch"
 local expand = require "bakery.containerfile.expand"
 local fault = require "bakery.containerfile.fault"
@@ -170,7 +170,8 @@ function State:clone()
   new.history = {}
   for i, h in ipairs(self.history) do new.history[i] = copy_map(h) end
   new.diff_ids, new.env_order = copy_list(self.diff_ids), copy_list(self.env_order)
-  new.args, new.env, new.declared = copy_list(self.args), copy_map(self.env), copy_map(self.declared)
+  new.args, new.env = copy_list(self.args), copy_map(self.env)
+  new.declared = copy_map(self.declared)
   new.top, new.volumes = copy_map(self.top), copy_list(self.volumes)
   new.warnings, new.triggers, new.reported = {}, {}, {}
   return new
