@@ -62,6 +62,13 @@ static json_t *entry_of(const json_t *index, const char *digest) {
   return NULL;
 }
 
+/* Context for failures of the transport, which name only a URL. */
+static int context(const struct bk_oci_ref *r, int rc, struct bk_err *err) {
+  if (rc < 0 && strncmp(err->code, "http.", 5) == 0 && !strstr(err->msg, "referrers "))
+    bk_err_wrap(err, "referrers of %s/%s", r->registry, r->repository);
+  return rc;
+}
+
 /* --- API ------------------------------------------------------------------------------------- */
 
 static bool is_index_answer(const struct bk_http_res *res) {
@@ -83,7 +90,7 @@ static int api_page(struct bk_oci *c, struct oci_host *h, const struct bk_oci_re
                           .max_body = OCI_MANIFEST_MAX,
                           .op = op};
   struct bk_http_res res;
-  int rc = oci_call(c, &call, &res, err);
+  int rc = context(r, oci_call(c, &call, &res, err), err);
   bool first = *url == NULL;
   free(bk_steal_ptr(url));
   if (rc == 0 && (res.status / 100 == 5 || res.status == 429 || res.status == 401 || res.status == 403))
@@ -147,7 +154,7 @@ static int tag_get(struct bk_oci *c, const struct bk_oci_ref *r, const char *tag
                           .op = op};
   struct bk_http_res res;
   *t = (struct tag){0};
-  int rc = oci_call(c, &call, &res, err);
+  int rc = context(r, oci_call(c, &call, &res, err), err);
   if (rc == 0 && res.status == 404) {
     t->index = new_index();
   } else if (rc == 0 && res.status != 200) {
@@ -184,7 +191,7 @@ static int tag_put(struct bk_oci *c, const struct bk_oci_ref *r, const char *tag
                           .stall_s = 300,
                           .op = op};
   struct bk_http_res res;
-  int rc = oci_call(c, &call, &res, err);
+  int rc = context(r, oci_call(c, &call, &res, err), err);
   if (rc == 0 && res.status == 412) rc = 1;
   else if (rc == 0 && res.status / 100 != 2)
     rc = oci_status_error(&res, err, "update referrers tag of %s/%s", r->registry, r->repository);

@@ -31,6 +31,7 @@ json_t *oci_json(const char *text, size_t len, const char *what, struct bk_err *
   json_t *doc = NULL;
   if (bk_json_parse(text, len, what, BK_JSON_UNIQUE, &doc, err) == 0) return doc;
   err->cls = BK_INFRA;
+  snprintf(err->code, sizeof err->code, "oci.json");
   return NULL;
 }
 

@@ -417,9 +417,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.error(404, "UNKNOWN")
         found = []
         for (name, ref), (data, kind) in MANIFESTS.items():
+            if name != repo or not ref.startswith("sha256:"):
+                continue
             doc = json.loads(data)
-            if name == repo and ref.startswith("sha256:") and \
-                    doc.get("subject", {}).get("digest") == rest[0]:
+            if doc.get("subject", {}).get("digest") == rest[0]:
                 found.append({"mediaType": kind, "digest": ref, "size": len(data),
                               "artifactType": doc.get("artifactType")})
         body = {"schemaVersion": 2, "mediaType": INDEX, "manifests": found}
