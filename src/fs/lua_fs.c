@@ -1,6 +1,5 @@
-/* bakery.fs: files and directories for Lua. Calls block (they are local and short); whatever touches
- * many files or many bytes belongs to snapshot and archive. */
-#include <dirent.h>
+/* bakery.fs: files and directories for Lua. Calls block (they are local and short); whatever
+ * touches many files or many bytes belongs to snapshot and archive. */
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -9,15 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 
 #include "base/fs.h"
-#include "base/mem.h"
+#include "fs/fs.h"
 #include "luakit/luakit.h"
 
-#ifndef TMPFS_MAGIC
-#define TMPFS_MAGIC 0x01021994
-#endif
+#define BUFFER "bakery.fs.buffer" /* struct bk_buf that Lua frees when a call raises */
+#define DIR_LIST "bakery.fs.dir"
+#define WALK "bakery.fs.walk"
+#define GLOB "bakery.fs.glob"
 
 static int fail(lua_State *L, const char *verb, const char *path) {
   struct bk_err err;
@@ -39,15 +38,29 @@ static const char *path_arg(lua_State *L, int idx) {
   return p;
 }
 
+static int buffer_gc(lua_State *L) {
+  bk_buf_free(lua_touserdata(L, 1));
+  return 0;
+}
+
+static int push_buffer(lua_State *L, struct bk_buf *b) {
+  lua_pushlstring(L, bk_buf_str(b), b->len);
+  bk_buf_free(b);
+  return 1;
+}
+
 static int fs_read(lua_State *L) {
   const char *path = path_arg(L, 1);
   lua_Integer max = luaL_optinteger(L, 2, 1 << 30);
-  struct bk_buf b = {.max = max > 0 ? (size_t)max : 1};
+  luaL_argcheck(L, max > 0, 2, "positive number of bytes expected");
+  struct bk_buf *b = bk_box(L, sizeof *b, BUFFER);
+  b->max = (size_t)max;
   struct bk_err err;
-  int rc = bk_read_file(AT_FDCWD, path, &b, &err);
-  if (rc == 0) lua_pushlstring(L, bk_buf_str(&b), b.len);
-  bk_buf_free(&b);
-  return rc ? bk_lua_fail(L, &err) : 1;
+  if (bk_read_file(AT_FDCWD, path, b, &err)) {
+    bk_buf_free(b);
+    return bk_lua_fail(L, &err);
+  }
+  return push_buffer(L, b);
 }
 
 static int fs_write(lua_State *L) {
@@ -71,7 +84,7 @@ static int fs_append(lua_State *L) {
   int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (fd < 0) return fail(L, "open", path);
   int rc = bk_write_all(fd, data, n), e = errno;
-  close(fd);
+  if (close(fd) && rc == 0) rc = -1, e = errno;
   errno = e;
   return done(L, rc, "append to", path);
 }
@@ -99,18 +112,6 @@ static int fs_is_writable(lua_State *L) {
   return 1;
 }
 
-static const char *type_name(mode_t mode) {
-  switch (mode & S_IFMT) {
-    case S_IFREG: return "file";
-    case S_IFDIR: return "dir";
-    case S_IFLNK: return "symlink";
-    case S_IFIFO: return "fifo";
-    case S_IFCHR: return "char";
-    case S_IFBLK: return "block";
-    default: return "socket";
-  }
-}
-
 static void set_int(lua_State *L, const char *name, lua_Integer v) {
   lua_pushinteger(L, v);
   lua_setfield(L, -2, name);
@@ -122,7 +123,7 @@ static int fs_stat(lua_State *L) {
   struct stat st;
   if (fstatat(AT_FDCWD, path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW)) return fail(L, "stat", path);
   lua_createtable(L, 0, 12);
-  lua_pushstring(L, type_name(st.st_mode));
+  lua_pushstring(L, bk_type_name(st.st_mode));
   lua_setfield(L, -2, "type");
   set_int(L, "size", st.st_size);
   set_int(L, "mode", st.st_mode & 07777);
@@ -136,83 +137,59 @@ static int fs_stat(lua_State *L) {
   return 1;
 }
 
-static int by_name(const void *a, const void *b) {
-  return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Sorted names of a directory; the caller frees them. Returns -1 with errno set. */
-static ssize_t read_names(const char *path, char ***out) {
-  DIR *d = opendir(path);
-  if (!d) return -1;
-  char **names = NULL;
-  size_t n = 0, cap = 0;
-  for (struct dirent *e; (e = readdir(d));) {
-    if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-    if (n == cap) names = bk_reallocarray(names, cap = cap ? cap * 2 : 16, sizeof *names);
-    names[n++] = bk_strdup(e->d_name);
-  }
-  closedir(d);
-  if (n) qsort(names, n, sizeof *names, by_name);
-  *out = names;
-  return (ssize_t)n;
-}
-
-/* Moves the names into a Lua list. */
-static void push_names(lua_State *L, char **names, size_t n) {
-  lua_createtable(L, (int)n, 0);
-  for (size_t i = 0; i < n; i++) {
-    lua_pushstring(L, names[i]);
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
-    free(names[i]);
-  }
-  free(names);
+static int dir_gc(lua_State *L) {
+  bk_dir_free(lua_touserdata(L, 1));
+  return 0;
 }
 
 static int fs_list(lua_State *L) {
   const char *path = path_arg(L, 1);
-  char **names;
-  ssize_t n = read_names(path, &names);
-  if (n < 0) return fail(L, "read directory", path);
-  push_names(L, names, (size_t)n);
-  return 1;
-}
-
-/* Appends { path=, type= } of everything below base/rel to the list at the stack top. */
-static int walk(lua_State *L, const char *base, const char *rel, int depth) {
-  if (depth > 200) return errno = ELOOP, -1;
-  char *dir = *rel ? bk_asprintf("%s/%s", base, rel) : bk_strdup(base);
-  char **names;
-  ssize_t n = read_names(dir, &names);
-  free(dir);
-  if (n < 0) return -1;
-  int rc = 0;
-  for (ssize_t i = 0; i < n; i++) {
-    char *sub = *rel ? bk_asprintf("%s/%s", rel, names[i]) : bk_strdup(names[i]);
-    char *full = bk_asprintf("%s/%s", base, sub);
-    struct stat st;
-    if (rc == 0 && lstat(full, &st) == 0) {
-      lua_createtable(L, 0, 2);
-      lua_pushstring(L, sub);
-      lua_setfield(L, -2, "path");
-      lua_pushstring(L, type_name(st.st_mode));
-      lua_setfield(L, -2, "type");
-      lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
-      if (S_ISDIR(st.st_mode)) rc = walk(L, base, sub, depth + 1);
-    }
-    free(full);
-    free(sub);
-    free(names[i]);
+  struct bk_dir *dir = bk_box(L, sizeof *dir, DIR_LIST);
+  struct bk_err err;
+  if (bk_dir_read(AT_FDCWD, path, dir, &err)) return bk_lua_fail(L, &err);
+  lua_createtable(L, (int)dir->count, 0);
+  for (size_t i = 0; i < dir->count; i++) {
+    lua_pushstring(L, dir->entries[i].name);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
-  free(names);
-  return rc;
+  bk_dir_free(dir);
+  return 1;
 }
 
+static int walk_gc(lua_State *L) {
+  bk_walk_free(lua_touserdata(L, 1));
+  return 0;
+}
+
+/* fs.walk(root, fn): fn(path, type) is asked for each entry; false keeps out of a directory. */
 static int fs_walk(lua_State *L) {
-  const char *path = path_arg(L, 1);
-  luaL_checkstack(L, 10, "walk");
+  const char *root = path_arg(L, 1);
+  bool ask = !lua_isnoneornil(L, 2);
+  if (ask) luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 2);
+  struct bk_walk *w = bk_box(L, sizeof *w, WALK);
   lua_newtable(L);
-  if (walk(L, path, "", 0)) return fail(L, "walk", path);
-  return 1;
+  struct bk_err err;
+  mode_t type;
+  int rc = bk_walk_open(w, root, &err) ? -1 : 1;
+  for (lua_Integer n = 1; rc > 0 && (rc = bk_walk_next(w, &type, &err)) > 0; n++) {
+    lua_createtable(L, 0, 2);
+    lua_pushlstring(L, w->path.p, w->path.len);
+    lua_setfield(L, -2, "path");
+    lua_pushstring(L, bk_type_name(type));
+    lua_setfield(L, -2, "type");
+    if (ask) {
+      lua_pushvalue(L, 2);
+      lua_getfield(L, -2, "path");
+      lua_getfield(L, -3, "type");
+      lua_call(L, 2, 1);
+      if (lua_isboolean(L, -1) && !lua_toboolean(L, -1)) bk_walk_skip(w);
+      lua_pop(L, 1);
+    }
+    lua_rawseti(L, 4, n);
+  }
+  bk_walk_free(w);
+  return rc < 0 ? bk_lua_fail(L, &err) : 1;
 }
 
 static int fs_mkdir(lua_State *L) {
@@ -220,7 +197,8 @@ static int fs_mkdir(lua_State *L) {
   const char *path = path_arg(L, 1);
   bk_opts(L, 2, names);
   mode_t mode = (mode_t)bk_opt_int(L, 2, "mode", 0755);
-  if (!bk_opt_bool(L, 2, "parents", false)) return done(L, mkdir(path, mode), "create directory", path);
+  if (!bk_opt_bool(L, 2, "parents", false))
+    return done(L, mkdir(path, mode), "create directory", path);
   struct bk_err err;
   if (bk_mkdirs(AT_FDCWD, path, mode, &err)) return bk_lua_fail(L, &err);
   lua_pushboolean(L, 1);
@@ -278,64 +256,32 @@ static int fs_chmod(lua_State *L) {
 static int fs_utime(lua_State *L) {
   const char *path = path_arg(L, 1);
   lua_Number t = luaL_checknumber(L, 2);
-  struct timespec ts = {.tv_sec = (time_t)t, .tv_nsec = (long)((t - (lua_Number)(time_t)t) * 1e9)};
+  luaL_argcheck(L, t > -9e15 && t < 9e15, 2, "seconds since 1970 expected");
+  time_t whole = (time_t)t;
+  if ((lua_Number)whole > t) whole--;
+  struct timespec ts = {.tv_sec = whole, .tv_nsec = (long)((t - (lua_Number)whole) * 1e9)};
   struct timespec times[2] = {ts, ts};
   return done(L, utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW), "set time of", path);
 }
 
-static int copy_bytes(int in, int out) {
-  for (;;) {
-    ssize_t n = copy_file_range(in, NULL, out, NULL, 1 << 30, 0);
-    if (n == 0) return 0;
-    if (n > 0 || errno == EINTR) continue;
-    if (errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP) return -1;
-    break;
-  }
-  char block[65536];
-  for (;;) {
-    ssize_t n = read(in, block, sizeof block);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return (int)n;
-    if (bk_write_all(out, block, (size_t)n)) return -1;
-  }
-}
-
 static int fs_copy(lua_State *L) {
   const char *from = path_arg(L, 1), *to = path_arg(L, 2);
-  int in = open(from, O_RDONLY | O_CLOEXEC);
-  if (in < 0) return fail(L, "open", from);
-  struct stat st;
-  int out = fstat(in, &st) ? -1 : open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, st.st_mode & 0777);
-  int rc = out < 0 ? -1 : copy_bytes(in, out), e = errno;
-  close(in);
-  if (out >= 0 && close(out) && rc == 0) rc = -1, e = errno;
-  if (rc && out >= 0) unlink(to);
-  errno = e;
-  return done(L, rc, "copy to", to);
+  struct bk_err err;
+  if (bk_copy_file(from, to, &err)) return bk_lua_fail(L, &err);
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
-/* A fresh private directory; `memory` asks for one that never reaches a disk (secrets). */
 static int fs_tmpdir(lua_State *L) {
   static const char *const names[] = {"memory", NULL};
-  const char *prefix = luaL_optstring(L, 1, "bakery");
+  const char *prefix = lua_isnoneornil(L, 1) ? "bakery" : path_arg(L, 1);
   luaL_argcheck(L, !strchr(prefix, '/'), 1, "prefix without slashes expected");
   bk_opts(L, 2, names);
-  const char *base = getenv("TMPDIR");
-  if (!base || !*base) base = "/tmp";
-  if (bk_opt_bool(L, 2, "memory", false)) {
-    static const char *const places[] = {"/dev/shm", "/run", "/tmp"};
-    for (size_t i = 0; i < BK_ARRAY_LEN(places); i++) {
-      struct statfs sf;
-      if (statfs(places[i], &sf) || sf.f_type != TMPFS_MAGIC || access(places[i], W_OK)) continue;
-      base = places[i];
-      break;
-    }
-  }
-  char path[PATH_MAX];
-  snprintf(path, sizeof path, "%s/%s-XXXXXX", base, prefix);
-  if (!mkdtemp(path)) return fail(L, "create directory", path);
-  lua_pushstring(L, path);
-  return 1;
+  bool memory = bk_opt_bool(L, 2, "memory", false);
+  struct bk_buf *b = bk_box(L, sizeof *b, BUFFER);
+  struct bk_err err;
+  if (bk_make_tmpdir(prefix, memory, b, &err)) return bk_lua_fail(L, &err);
+  return push_buffer(L, b);
 }
 
 static int fs_cwd(lua_State *L) {
@@ -350,71 +296,50 @@ static int fs_chdir(lua_State *L) {
   return done(L, chdir(path), "change to", path);
 }
 
+static int glob_gc(lua_State *L) {
+  globfree(lua_touserdata(L, 1));
+  memset(lua_touserdata(L, 1), 0, sizeof(glob_t));
+  return 0;
+}
+
 static int fs_glob(lua_State *L) {
   const char *pattern = path_arg(L, 1);
-  glob_t g;
-  int rc = glob(pattern, 0, NULL, &g);
-  if (rc && rc != GLOB_NOMATCH) return errno = EIO, fail(L, "match", pattern);
-  lua_newtable(L);
-  for (size_t i = 0; rc == 0 && i < g.gl_pathc; i++) {
-    lua_pushstring(L, g.gl_pathv[i]);
+  glob_t *g = bk_box(L, sizeof *g, GLOB);
+  int rc = glob(pattern, 0, NULL, g);
+  if (rc && rc != GLOB_NOMATCH) {
+    errno = rc == GLOB_NOSPACE ? ENOMEM : EIO;
+    return fail(L, "match", pattern);
+  }
+  size_t n = rc == 0 ? g->gl_pathc : 0;
+  lua_createtable(L, (int)n, 0);
+  for (size_t i = 0; i < n; i++) {
+    lua_pushstring(L, g->gl_pathv[i]);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
-  if (rc == 0) globfree(&g);
   return 1;
 }
 
 /* --- paths: text only, no file is looked at -------------------------------------------------- */
 
-/* Lexical clean as Go's path.Clean: no doubled slashes, no `.`, `..` folded. */
-static void clean(struct bk_buf *out, const char *p) {
-  bool rooted = *p == '/';
-  if (rooted) bk_buf_addc(out, '/');
-  size_t floor = out->len; /* nothing in front of it can be folded away */
-  while (*p) {
-    size_t n = strcspn(p, "/");
-    if (n == 2 && p[0] == '.' && p[1] == '.') {
-      if (out->len > floor) {
-        while (out->len > floor && out->p[out->len - 1] != '/') out->len--;
-        if (out->len > floor) out->len--;
-      } else if (!rooted) {
-        bk_buf_adds(out, out->len ? "/.." : "..");
-        floor = out->len;
-      }
-    } else if (n && !(n == 1 && *p == '.')) {
-      if (out->len > (rooted ? 1u : 0u)) bk_buf_addc(out, '/');
-      bk_buf_add(out, p, n);
-    }
-    p += n;
-    while (*p == '/') p++;
-  }
-  if (out->len == 0) bk_buf_addc(out, '.');
-}
-
 static int push_clean(lua_State *L, const char *p) {
-  struct bk_buf b = {0};
-  clean(&b, p);
-  lua_pushlstring(L, b.p, b.len);
-  bk_buf_free(&b);
-  return 1;
+  struct bk_buf *b = bk_box(L, sizeof *b, BUFFER);
+  bk_path_clean(b, p);
+  return push_buffer(L, b);
 }
 
 static int fs_normalize(lua_State *L) { return push_clean(L, path_arg(L, 1)); }
 
 static int fs_join(lua_State *L) {
-  int n = lua_gettop(L);
-  luaL_Buffer b;
-  int first = 1;
+  int n = lua_gettop(L), first = 1;
   for (int i = 1; i <= n; i++)
     if (*path_arg(L, i) == '/') first = i; /* an absolute part starts over */
-  luaL_buffinit(L, &b);
+  struct bk_buf *text = bk_box(L, sizeof *text, BUFFER);
   for (int i = first; i <= n; i++) {
-    if (*lua_tostring(L, i) == '\0') continue;
-    if (i > first) luaL_addchar(&b, '/');
-    luaL_addstring(&b, lua_tostring(L, i));
+    const char *part = lua_tostring(L, i);
+    if (*part && text->len) bk_buf_addc(text, '/');
+    bk_buf_adds(text, part);
   }
-  luaL_pushresult(&b);
-  return push_clean(L, lua_tostring(L, -1));
+  return push_clean(L, bk_buf_str(text));
 }
 
 static int fs_dirname(lua_State *L) {
@@ -438,34 +363,19 @@ static int fs_is_absolute(lua_State *L) {
 
 static int fs_relative(lua_State *L) {
   const char *path = path_arg(L, 1), *base = path_arg(L, 2);
-  push_clean(L, path);
-  push_clean(L, base);
-  const char *p = lua_tostring(L, -2), *b = lua_tostring(L, -1);
-  if ((*p == '/') != (*b == '/')) return lua_pushstring(L, p), 1;
-  if (strcmp(b, ".") == 0) b = "";
-  size_t common = 0;
-  for (size_t i = 0;; i++) {
-    bool pe = !p[i] || p[i] == '/', be = !b[i] || b[i] == '/';
-    if (pe && be) common = i;
-    if (!p[i] || !b[i] || p[i] != b[i]) break;
-  }
-  luaL_Buffer out;
-  luaL_buffinit(L, &out);
-  for (const char *rest = b + common; *rest; rest++)
-    if (rest[0] == '/' ? rest[1] != '\0' : rest == b) luaL_addstring(&out, "../");
-  const char *tail = p + common;
-  luaL_addstring(&out, *tail == '/' ? tail + 1 : tail);
-  luaL_pushresult(&out);
-  return push_clean(L, lua_tostring(L, -1));
+  struct bk_buf *b = bk_box(L, sizeof *b, BUFFER);
+  struct bk_err err;
+  if (bk_path_relative(b, path, base, &err)) return bk_lua_fail(L, &err);
+  return push_buffer(L, b);
 }
 
-/* fs.error{ class=, code=, message=, where=, retryable=, … }: an error object like those that native
- * functions return; further fields are kept. */
+/* fs.error{ class=, code=, message=, where=, retryable=, … }: an error object like those that
+ * native functions return; further fields are kept. */
 static int fs_error(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   struct bk_err err;
-  bk_fail(&err, BK_BUILD, "error", "%s", "");
+  bk_fail(&err, BK_BUILD, "error", "unknown error");
   bk_lua_push_err(L, &err);
   lua_pushnil(L);
   while (lua_next(L, 1)) {
@@ -490,6 +400,10 @@ BK_EXPORT int luaopen_bakery_fs(lua_State *L) {
       {"normalize", fs_normalize}, {"join", fs_join},           {"dirname", fs_dirname},
       {"basename", fs_basename},   {"is_absolute", fs_is_absolute}, {"relative", fs_relative},
       {"error", fs_error},         {NULL, NULL}};
+  bk_class(L, BUFFER, NULL, buffer_gc);
+  bk_class(L, DIR_LIST, NULL, dir_gc);
+  bk_class(L, WALK, NULL, walk_gc);
+  bk_class(L, GLOB, NULL, glob_gc);
   luaL_newlib(L, functions);
   return 1;
 }
