@@ -278,6 +278,12 @@ describe("syntax errors", function()
     assert.are.equal("F:4:7: ENV must have two arguments", tostring(err))
   end)
 
+  it("are safe to print", function()
+    local err = failure("FROM a\n\tF\0O\27[31m\tx\n", "unknown_instruction")
+    assert.are.equal("unknown instruction: F\\x00O\\x1b[31m", err.message)
+    assert.are.equal("\tF?O?[31m\tx", err.source)
+  end)
+
   it("of whole files", function()
     assert.are.equal("file with no instructions", failure("# only comment\n", "syntax").message)
     failure("", "syntax")

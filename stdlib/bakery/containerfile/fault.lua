@@ -27,21 +27,29 @@ local MARK = {}
 ---@field hint? string
 ---@field retryable boolean
 
+-- Messages quote the input: control characters must neither cut them off nor reach a terminal.
+local function printable(s)
+  return s and (s:gsub("%c", function(c)
+    return c == "\n" and "\\n" or c == "\t" and "\\t" or ("\\x%02x"):format(c:byte())
+  end))
+end
+
 ---Makes an error object. `at` is anything with `line`, `col` and `file` ({name=, lines=}).
 ---@return bakery.containerfile.error
 function fault.new(code, message, at, hint)
   local e = {
     code = "containerfile." .. code,
     class = "usage",
-    message = message,
+    message = printable(message),
     retryable = false,
-    hint = hint,
+    hint = printable(hint),
   }
   if at and at.line then
     e.line, e.col = at.line, at.col or 1
     local file = at.file
     e.where = ("%s:%d:%d"):format(file and file.name or "Containerfile", e.line, e.col)
-    e.source = file and file.lines and file.lines[e.line] or nil
+    local source = file and file.lines and file.lines[e.line]
+    e.source = source and (source:gsub("[^%C\t]", "?")) or nil
   end
   if has_error and type(shared) == "table" and type(shared.new) == "function" then
     return shared.new(e)
