@@ -217,6 +217,26 @@ describe("flags, words and JSON", function()
   end)
 end)
 
+describe("cutting flags off", function()
+  local text = require "bakery.containerfile.text"
+  local rows = {
+    { [[--chown="a b":c --x='1 2' -- --y z]], { "--chown=a b:c", "--x=1 2" }, "--y z" },
+    { [[--chown=a\ b x  y]], { "--chown=a b" }, "x  y" }, { [[--a="\"b" c]], { '--a="b' }, "c" }, { [[--a='\'b' c]], { "--a='b" }, "c" },
+    { "--a", { "--a" }, "" }, { "--a=\\", { "--a=" }, "" }, { "--a='x", { "--a=x" }, "" }, { "--", {}, "" }, { "-- ", {}, "" },
+    { "", {}, "" },
+    { "x --a", {}, "x --a" }, { "-a --b", {}, "-a --b" }, { "--''", { "--" }, "" }, { "--a --b\t--c d", { "--a", "--b", "--c" }, "d" },
+  }
+  for _, row in ipairs(rows) do
+    it(row[1], function()
+      local found, rest = text.flags(row[1])
+      local words = {}
+      for i, f in ipairs(found) do words[i] = f.text end
+      assert.are.same(row[2], words)
+      assert.are.equal(row[3], rest)
+    end)
+  end
+end)
+
 describe("syntax errors", function()
   local rows = {
     { 'RUN ["a", 1]', "syntax", "strings only", "F:2:5" }, { 'COPY ["a", null]', "syntax", "strings only", "F:2:6" },

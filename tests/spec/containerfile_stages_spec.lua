@@ -245,10 +245,14 @@ describe("build arguments", function()
   it("that nobody declares are warned about", function()
     local file = { "ARG A", "FROM a", "ARG B", "ONBUILD ARG C" }
     local args = { A = "1", B = "2", C = "3", D = "4", HTTP_PROXY = "x", no_proxy = "y", SOURCE_DATE_EPOCH = "1",
-      BUILDKIT_SYNTAX = "z", TARGETARCH = "q" }
+      BUILDKIT_SYNTAX = "docker/dockerfile:1", TARGETARCH = "q" }
     local p = plan(file, { build_args = args })
     assert.are.same({ "UnusedBuildArg:1" }, rules(p))
     assert.is_truthy(p.warnings[1].message:find("'D'", 1, true))
+  end)
+
+  it("cannot bring another language", function()
+    assert.are.same({ "SyntaxDirective:1" }, rules(plan({ "FROM a" }, { build_args = { BUILDKIT_SYNTAX = "me/other" } })))
   end)
 
   it("may be numbers", function()

@@ -355,6 +355,14 @@ local function unused_args(plan, ast)
   end
 end
 
+local function check_frontend(plan)
+  local frontend = plan.build_args.BUILDKIT_SYNTAX
+  if frontend and not frontend:find("docker/dockerfile", 1, true) then
+    plan:warn("SyntaxDirective", ("BUILDKIT_SYNTAX=%s is ignored: the built-in language is used")
+      :format(frontend), 1)
+  end
+end
+
 local function copy_map(t)
   local out = {}
   for k, v in pairs(t or {}) do out[k] = tostring(v) end
@@ -400,6 +408,7 @@ function resolve.stages(ast, opts)
   plan.target = find_target(plan, opts.target)
   plan:reach()
   unused_args(plan, ast)
+  check_frontend(plan)
   for _, w in ipairs(ast.warnings) do plan.warnings[#plan.warnings + 1] = w end
   plan.warnings = parser.filter_warnings(plan.warnings, ast.check.skip)
   plan.check = ast.check
