@@ -1,5 +1,5 @@
-/* Streaming digests on OpenSSL's EVP (which uses the CPU's SHA instructions). A struct bk_digest owns
- * its EVP context from bk_digest_init until bk_digest_hex or bk_digest_free. */
+/* Streaming digests on OpenSSL's EVP (which uses the CPU's SHA instructions). A struct bk_digest
+ * owns its EVP context from bk_digest_init until bk_digest_hex, bk_digest_raw or bk_digest_free. */
 #ifndef BK_DIGEST_H
 #define BK_DIGEST_H
 

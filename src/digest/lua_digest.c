@@ -36,7 +36,7 @@ static int l_new(lua_State *L) {
 }
 
 static int state_close(lua_State *L) {
-  bk_digest_free(lua_touserdata(L, 1));
+  bk_digest_free(bk_check(L, 1, STATE));
   return 0;
 }
 
@@ -84,7 +84,9 @@ static int file_done(lua_State *L, struct bk_job *job) {
 }
 
 static int l_file(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  size_t n;
+  const char *path = luaL_checklstring(L, 1, &n);
+  luaL_argcheck(L, strlen(path) == n, 1, "path contains a NUL byte");
   enum bk_digest_alg alg = alg_arg(L, 2);
   struct file_job *f = bk_job_new(L, sizeof *f, file_release);
   f->path = bk_strdup(path);
