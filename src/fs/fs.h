@@ -15,10 +15,10 @@
 
 /* Appends the path without doubled slashes and `.`, with `..` folded lexically ("." when nothing is
  * left). `out` must be empty. */
-void bk_path_clean(struct bk_buf *out, const char *path);
+void bk_fs_clean(struct bk_buf *out, const char *path);
 /* Appends the way from base to path, both taken as clean. Fails (fs.relative) when only one is
  * absolute or base begins with `..` that path does not share. */
-int bk_path_relative(struct bk_buf *out, const char *path, const char *base,
+int bk_fs_relative(struct bk_buf *out, const char *path, const char *base,
                      struct bk_err *err) BK_WARN_UNUSED;
 
 /* --- directories ----------------------------------------------------------------------------- */

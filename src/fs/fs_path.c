@@ -2,7 +2,7 @@
 
 #include "fs/fs.h"
 
-void bk_path_clean(struct bk_buf *out, const char *p) {
+void bk_fs_clean(struct bk_buf *out, const char *p) {
   bool rooted = *p == '/';
   if (rooted) bk_buf_addc(out, '/');
   size_t floor = out->len; /* nothing in front of it can be folded away */
@@ -44,14 +44,14 @@ static void relative(struct bk_buf *out, const char *p, const char *b) {
     if (rest[0] == '/' ? rest[1] != '\0' : rest == b) bk_buf_adds(&text, "../");
   const char *tail = p + common;
   bk_buf_adds(&text, *tail == '/' ? tail + 1 : tail);
-  bk_path_clean(out, bk_buf_str(&text));
+  bk_fs_clean(out, bk_buf_str(&text));
   bk_buf_free(&text);
 }
 
-int bk_path_relative(struct bk_buf *out, const char *path, const char *base, struct bk_err *err) {
+int bk_fs_relative(struct bk_buf *out, const char *path, const char *base, struct bk_err *err) {
   cleanup_buf struct bk_buf p = {0}, b = {0};
-  bk_path_clean(&p, path);
-  bk_path_clean(&b, base);
+  bk_fs_clean(&p, path);
+  bk_fs_clean(&b, base);
   const char *from = strcmp(b.p, ".") == 0 ? "" : b.p;
   bool mixed = (*p.p == '/') != (*b.p == '/');
   const char *rest = mixed ? "" : from + shared(p.p, from);

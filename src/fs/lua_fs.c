@@ -323,7 +323,7 @@ static int fs_glob(lua_State *L) {
 
 static int push_clean(lua_State *L, const char *p) {
   struct bk_buf *b = bk_box(L, sizeof *b, BUFFER);
-  bk_path_clean(b, p);
+  bk_fs_clean(b, p);
   return push_buffer(L, b);
 }
 
@@ -365,7 +365,7 @@ static int fs_relative(lua_State *L) {
   const char *path = path_arg(L, 1), *base = path_arg(L, 2);
   struct bk_buf *b = bk_box(L, sizeof *b, BUFFER);
   struct bk_err err;
-  if (bk_path_relative(b, path, base, &err)) return bk_lua_fail(L, &err);
+  if (bk_fs_relative(b, path, base, &err)) return bk_lua_fail(L, &err);
   return push_buffer(L, b);
 }
 
