@@ -78,11 +78,22 @@ local function bake_target(target, opts)
   return object(out)
 end
 
+-- Objects that many targets have in common are made once and shared: cache[make][key] = make(key).
+local function shared(cache, make, key)
+  cache[make] = cache[make] or {}
+  local found = cache[make][key]
+  if not found then
+    found = make(key)
+    cache[make][key] = found
+  end
+  return found
+end
+
 -- Effective options without null members and empty lists; tools without any are left out.
-local function options_object(target)
+local function options_object(options)
   local out = {}
   for _, tool in ipairs { "goss", "soci", "hadolint", "wizcli" } do
-    local members, names = target:tool_options()[tool], {}
+    local members, names = options[tool], {}
     for name, value in pairs(members) do
       if type(value) ~= "table" or next(value) ~= nil then names[#names + 1] = name end
     end
@@ -102,7 +113,19 @@ local function os_object(os_entry)
   return object(out)
 end
 
-local function extra_target(target, opts)
+local function dependencies_object(version)
+  local list = {}
+  for i, entry in ipairs(version.dependencies) do
+    list[i] = { entry.dependency, json.array(entry.versions) }
+  end
+  return object(list)
+end
+
+local function repositories_array(version)
+  return json.array(registries.repositories(version.image.name, version:registries()))
+end
+
+local function extra_target(target, opts, cache)
   local model = target.model
   local version = model.version
   local out = {
@@ -114,24 +137,20 @@ local function extra_target(target, opts)
   end
   add("variant", target.variant)
   add("primaryVariant", model.variant and target.flags.primaryVariant)
-  add("os", model.os and os_object(model.os))
+  add("os", model.os and shared(cache, os_object, model.os))
   add("latest", target.flags.latest)
   add("matrix", version.is_matrix)
   add("dev", version.is_dev)
   add("channel", target.channel)
   add("imageDir", target.image_dir)
   add("versionDir", target.version_dir)
-  add("repositories", json.array(registries.repositories(target.image, target.registries)))
+  add("repositories", shared(cache, repositories_array, version))
   add("suffixes", json.array(target.suffixes))
   if #version.dependencies > 0 then
-    local dependencies = {}
-    for i, entry in ipairs(version.dependencies) do
-      dependencies[i] = { entry.dependency, json.array(entry.versions) }
-    end
-    add("dependencies", object(dependencies))
+    add("dependencies", shared(cache, dependencies_object, version))
   end
   if opts.temp_registry then add("tags", json.array(target.tags)) end
-  add("options", options_object(target))
+  add("options", shared(cache, options_object, target:tool_options()))
   return object(out)
 end
 
@@ -163,10 +182,10 @@ function M.make(targets, opts)
     created = opts.created or opts.epoch and labels.stamp(opts.epoch) or first and first.created,
   }
   local project = opts.project or first and first.model.image.project
-  local bake, extra = {}, {}
+  local bake, extra, cache = {}, {}, {}
   for i, target in ipairs(targets) do
     bake[i] = { target.uid, bake_target(target, settings) }
-    extra[i] = { target.uid, extra_target(target, settings) }
+    extra[i] = { target.uid, extra_target(target, settings, cache) }
   end
   local head = { { "version", M.FORMAT } }
   if settings.created then head[#head + 1] = { "created", settings.created } end

@@ -24,6 +24,26 @@ local M = {
 ---@field revision string|false|nil commit; false for none; default HEAD of the project's work tree
 ---@field explain boolean|nil
 
+-- By display text, in file order among equals. Plain strings are sorted, which needs no comparator.
+local function sorted(list)
+  local texts, groups = {}, {}
+  for _, item in ipairs(list) do
+    local group = groups[item.display]
+    if group then
+      group[#group + 1] = item
+    else
+      groups[item.display] = { item }
+      texts[#texts + 1] = item.display
+    end
+  end
+  table.sort(texts)
+  local out = {}
+  for _, text in ipairs(texts) do
+    for _, item in ipairs(groups[text]) do out[#out + 1] = item end
+  end
+  return out
+end
+
 local function check_unique(list)
   local seen = {}
   for _, item in ipairs(list) do
@@ -31,7 +51,8 @@ local function check_unique(list)
     if other then
       return problems.problem("plan.duplicate_uid",
         ("two targets have the id %q%s: %s and %s"):format(item.uid,
-          item.channel and (" (channel %s)"):format(item.channel) or "", other.display, item.display),
+          item.channel and (" (channel %s)"):format(item.channel) or "", other.display,
+          item.display),
         { hint = "names that differ only in case, blanks or . + / collide" })
     end
     seen[item.uid] = item
@@ -80,7 +101,7 @@ function M.targets(project, filters, opts)
   local env = opts.env or os.getenv
   local selections, warnings, skipped = select.run(project, filters, opts)
   if not selections then return nil, warnings end
-  local created, err = opts.created, nil
+  local created, err = opts.created
   if not created then
     created, err = labels.created(env)
     if not created then return nil, err end
@@ -101,12 +122,7 @@ function M.targets(project, filters, opts)
     list[i], err = target.new(selection, context)
     if not list[i] then return nil, err end
   end
-  local index = {}
-  for i, item in ipairs(list) do index[item] = i end
-  table.sort(list, function(a, b)
-    if a.display ~= b.display then return a.display < b.display end
-    return index[a] < index[b]
-  end)
+  list = sorted(list)
   err = check_unique(list)
   if err then return nil, err end
   warn_collisions(list, warnings)

@@ -75,7 +75,7 @@ local function provenance(result, entry)
     { "buildType", "https://mobyproject.org/buildkit@v1" },
     { "materials", materials(result) },
     { "invocation", json.object {
-      { "configSource", json.object { { "entryPoint", entry and entry.dockerfile or "Containerfile" } } },
+      { "configSource", json.object { { "entryPoint", entry and entry.dockerfile } } },
       { "parameters", json.object { { "args", json.object(args) } } },
       { "environment", json.object(environment) },
     } },

@@ -40,9 +40,8 @@ end
 local function is_secrets(value)
   if type(value) ~= "table" or not value[1] then return false end
   for _, item in ipairs(value) do
-    if not is_object(item) or item.type ~= "env" or not is_text(item.id) or not is_text(item.env) then
-      return false
-    end
+    local good = is_object(item) and item.type == "env" and is_text(item.id) and is_text(item.env)
+    if not good then return false end
   end
   return true
 end

@@ -2,6 +2,7 @@
 --- Every command selects through this module.
 local devs = require "app.project.devs"
 local devspec = require "app.project.devspec"
+local expr = require "app.plan.expr"
 local matrix = require "app.project.matrix"
 local problems = require "app.project.problems"
 local regex = require "bakery.regex"
@@ -18,6 +19,7 @@ local CHANNELS = { release = true, preview = true, daily = true }
 ---@field image_variant string|nil regular expression
 ---@field image_os string|nil regular expression
 ---@field image_platform string|string[]|nil regular expressions
+---@field select string|nil expression of expr.lua
 ---@field latest boolean|nil
 ---@field matrix_versions "include"|"exclude"|"only"|nil default exclude
 ---@field dev_versions "include"|"exclude"|"only"|nil default exclude
@@ -54,6 +56,11 @@ local function prepare(filters)
       if not re then return nil, err end
       out.platforms[i] = re
     end
+  end
+  if filters.select then
+    local err
+    out.select, err = expr.parse(filters.select)
+    if not out.select then return nil, err end
   end
   for _, name in ipairs { "matrix_versions", "dev_versions" } do
     out[name] = filters[name] or "exclude"
@@ -92,8 +99,10 @@ end
 
 -- Why something was left out, for --explain.
 function Run:skip(reason, ...)
-  if self.explain then self.skipped[#self.skipped + 1] = { what = table.concat({ ... }, " "),
-    reason = reason } end
+  if not self.explain then return end
+  local words = {}
+  for i = 1, select("#", ...) do words[#words + 1] = select(i, ...) end
+  self.skipped[#self.skipped + 1] = { what = table.concat(words, " "), reason = reason }
 end
 
 function Run:general_warnings()
@@ -172,13 +181,26 @@ function Run:platforms_of(os_entry)
 end
 
 function Run:add(image, candidate, variant, os_entry, platforms)
-  self.list[#self.list + 1] = {
+  local selection = {
     image = image,
     version = candidate,
     variant = variant,
     os = os_entry,
     platforms = platforms,
   }
+  if self.filters.select then
+    selection.platforms = {}
+    for _, platform in ipairs(platforms) do
+      if self.filters.select:holds(selection, platform) then
+        table.insert(selection.platforms, platform)
+      end
+    end
+    if #selection.platforms == 0 then
+      return self:skip("--select", image.name, candidate.name, variant and variant.name,
+        os_entry and os_entry.name)
+    end
+  end
+  self.list[#self.list + 1] = selection
 end
 
 -- Operating systems and platforms of one version and variant.
@@ -285,7 +307,7 @@ function M.run(project, filters, opts)
 end
 
 local SHOWN = { "image_name", "image_version", "image_variant", "image_os", "image_platform",
-  "latest", "dev_versions", "dev_channel", "matrix_versions" }
+  "select", "latest", "dev_versions", "dev_channel", "matrix_versions" }
 
 --- The active filters as command-line text, for messages about an empty selection.
 ---@param filters app.plan.filters

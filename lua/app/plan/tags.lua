@@ -61,7 +61,8 @@ M.MATRIX = concat({
 function M.pool(image, variant)
   local own = image.tag_patterns or (image.matrix and M.MATRIX or M.STANDARD)
   if not variant or #variant.tag_patterns == 0 then return own end
-  return concat(own, variant.tag_patterns)
+  variant._pool = variant._pool or concat(own, variant.tag_patterns)
+  return variant._pool
 end
 
 --- Whether a pattern entry applies to a target with these flags.
@@ -81,21 +82,33 @@ function M.applies(only, flags)
   return all or holds
 end
 
--- A pattern that names an empty variable in this very spelling gives no tag.
-local function skipped(pattern, vars)
-  for name, value in pairs { OS = vars.OS, Variant = vars.Variant, Channel = vars.Channel } do
-    if value == "" and pattern:find("{{ " .. name .. " }}", 1, true) then return true end
+local OPTIONAL = { "OS", "Variant", "Channel" }
+
+-- The variables that a pattern names in the very spelling `{{ NAME }}`, worked out once a pattern.
+local named = {}
+
+local function names_of(pattern)
+  local found = named[pattern]
+  if not found then
+    found = {}
+    for _, name in ipairs(OPTIONAL) do
+      if pattern:find("{{ " .. name .. " }}", 1, true) then found[#found + 1] = name end
+    end
+    named[pattern] = found
   end
-  return false
+  return found
 end
 
 --- One pattern rendered: outer blanks and `-._` stripped first, then unsafe characters replaced.
+--- A pattern that names an empty variable as `{{ NAME }}` gives no tag.
 ---@param pattern string
 ---@param vars table {Version, OS, Variant, Channel, Name}
 ---@return string|nil|false suffix false when the pattern is skipped
 ---@return table|nil err
 function M.render(pattern, vars)
-  if skipped(pattern, vars) then return false end
+  for _, name in ipairs(names_of(pattern)) do
+    if vars[name] == "" then return false end
+  end
   local text, err = patterns.render(pattern, vars)
   if not text then return nil, err end
   return tag.normalize(text)

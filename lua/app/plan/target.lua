@@ -96,16 +96,17 @@ local function flags_of(version, variant, os_entry)
   }
 end
 
---- Effective options of all tools by name, made when first asked for.
+--- Effective options of all tools by name, shared by the targets of an image and variant.
 ---@return table<string, table>
 function Target:tool_options()
-  if not self._options then
-    self._options = {}
+  local owner = self.model.variant or self.model.image
+  if not owner._tool_options then
+    owner._tool_options = {}
     for _, tool in ipairs(schema.TOOL_NAMES) do
-      self._options[tool] = options.effective(self.model.image, self.model.variant, tool)
+      owner._tool_options[tool] = options.effective(self.model.image, self.model.variant, tool)
     end
   end
-  return self._options
+  return owner._tool_options
 end
 
 --- Labels as pairs {name, value}; the creation time of the plan unless another is given.

@@ -6,7 +6,7 @@ local registries = require "app.project.registries"
 
 local M = {}
 
--- --- texts ----------------------------------------------------------------------------------------
+-- --- texts -------------------------------------------------------------------------------------
 
 --- Containerfile suffix of an operating system or variant.
 function M.extension(text)
@@ -30,14 +30,14 @@ function M.env_var(text)
   return nil, "it is not a name of an environment variable"
 end
 
---- A tag pattern is made of a-z 0-9 - _ . and blocks {{ … }}; a block may span several expressions.
+--- A tag pattern is made of a-z 0-9 - _ . and {{ … }}; a block may span several expressions.
 function M.tag_pattern(text)
   local n = #text
   local ok, open_end = { [n + 1] = true }, {}
   -- open_end[i]: some "}}" at or after i, with no line break between, is followed by a good rest.
   for i = n, 1, -1 do
     local c = text:sub(i, i)
-    open_end[i] = c ~= "\n" and open_end[i + 1] or (text:sub(i, i + 1) == "}}" and ok[i + 2]) or false
+    open_end[i] = c ~= "\n" and open_end[i + 1] or text:sub(i, i + 1) == "}}" and ok[i + 2] or false
     if c:find("[a-z0-9_.-]") then ok[i] = ok[i + 1] end
     if not ok[i] and text:sub(i, i + 1) == "{{" and text:sub(i + 2, i + 2) ~= "\n" then
       ok[i] = open_end[i + 3]
@@ -48,7 +48,7 @@ function M.tag_pattern(text)
     text:find("%u") and "write capital letters inside a block: {{ \"R\" }}" or nil
 end
 
--- --- small objects --------------------------------------------------------------------------------
+-- --- small objects -----------------------------------------------------------------------------
 
 function M.authors(obj, node, path, ctx)
   local dropped
@@ -63,9 +63,11 @@ function M.registry_base(obj)
   if obj.host then obj.base = registries.base(obj) end
 end
 
+local DERIVED = { { "extension", M.extension }, { "tag_display_name", M.tag_display_name } }
+
 --- The derived names are checked like written ones: `name: "!"` has no extension.
 function M.derived_names(obj, node, path, ctx)
-  for _, field in ipairs { { "extension", M.extension }, { "tag_display_name", M.tag_display_name } } do
+  for _, field in ipairs(DERIVED) do
     local name, check = field[1], field[2]
     if obj[name] and not obj._set[name] then
       local ok, reason = check(obj[name])
@@ -95,7 +97,7 @@ function M.legacy_stream(_, node, path, ctx)
   end
 end
 
--- --- lists ----------------------------------------------------------------------------------------
+-- --- lists -------------------------------------------------------------------------------------
 
 --- `list` may hold each `key` once.
 ---@param list string member of the object
@@ -179,7 +181,7 @@ function M.os_list(obj, node, path, ctx)
   end
 end
 
--- --- matrix, image, root --------------------------------------------------------------------------
+-- --- matrix, image, root -----------------------------------------------------------------------
 
 function M.matrix_inputs(obj, node, path, ctx)
   if obj._bad.dependencies or obj._bad.dependency_constraints or obj._bad.values then return end

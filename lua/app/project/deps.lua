@@ -5,6 +5,8 @@ local version = require "bakery.version"
 local M = {}
 
 M.NAMES = { "python", "R", "quarto", "positron" }
+M.TEXT_OR_TEXTS = { anyOf = { { type = "string" },
+  { type = "array", items = { type = "string" } } } }
 -- Dependencies with a prerelease channel; of quarto an image holds one version only.
 local PRERELEASE = { quarto = true, positron = true }
 
@@ -58,7 +60,7 @@ M.versions_schema = {
     { "dependency", type = NAME, required = true },
     { "versions", required = true, aliases = { "version" },
       type = { kind = "custom", parse = parse_versions,
-        json = { anyOf = { { type = "string" }, { type = "array", items = { type = "string" } } } } } },
+        json = M.TEXT_OR_TEXTS } },
     { "prerelease", type = BOOL, default = false },
   },
   finish = { one_spelling, only_with_prerelease, one_quarto },
@@ -144,7 +146,8 @@ local function parse_axis(node, path, ctx)
   for i, item in ipairs(node.items) do
     local place = { up = path, key = i }
     local numeric = item.kind == "scalar" and item.type == "float"
-    if item.kind == "scalar" and (item.type == "str" or numeric and item.text:find("^%d+%.%d+$")) then
+    local version_like = numeric and item.text:find("^%d+%.%d+$")
+    if item.kind == "scalar" and (item.type == "str" or version_like) then
       axis.list[i] = validate.value(AXIS_VALUE, item, place, ctx)
     else
       axis.bad = axis.bad or { node = item, path = place, found = validate.describe(item) }
@@ -159,6 +162,6 @@ local function parse_axis(node, path, ctx)
   return axis, true
 end
 M.axis_type = { kind = "custom", parse = parse_axis,
-  json = { anyOf = { { type = "string" }, { type = "array", items = { type = "string" } } } } }
+  json = M.TEXT_OR_TEXTS }
 
 return M

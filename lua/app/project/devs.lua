@@ -16,8 +16,8 @@ local M = {}
 local FATAL = { ["devspec.substitution"] = true, ["devspec.unavailable"] = true }
 
 local function warn(list, image, entry, message)
-  list[#list + 1] = problems.at(image.project.source, entry._node, entry._path, "config.dev_version",
-    ("%s: %s"):format(image.name, message), { level = "warning" })
+  list[#list + 1] = problems.at(image.project.source, entry._node, entry._path,
+    "config.dev_version", ("%s: %s"):format(image.name, message), { level = "warning" })
 end
 
 local function resolve_stream(image, entry, pin, resolver, warnings)

@@ -184,6 +184,55 @@ local function render_error(err, image, version, variant, full, destination)
   })
 end
 
+-- One run: what is rendered, with what, and what came of it.
+local Run = {}
+Run.__index = Run
+
+function Run:fail(err, variant, full, destination)
+  self.errors[#self.errors + 1] = render_error(err, self.image, self.version, variant, full,
+    destination)
+end
+
+function Run:add(path, text, mode, copy)
+  self.files[#self.files + 1] = { path = self.dir .. "/" .. path, text = text, mode = mode,
+    copy = copy }
+end
+
+-- Renders one template for every variant that it concerns.
+function Run:template(path, full, text, mode)
+  local compiled, err = self.env:compile(text:gsub("\r\n?", "\n"), { name = path })
+  if not compiled then return self:fail(err, nil, full, self.dir) end
+  local list = outputs(self.image, self.version, self.os, path, self.vars)
+  if #list == 0 then
+    self.notes[#self.notes + 1] = ("%s: no such operating system in %s %s, skipped"):format(path,
+      self.image.name, self.version and self.version.name or "matrix")
+  end
+  for _, item in ipairs(list) do
+    local out
+    out, err = compiled:render(item.vars)
+    if out then
+      self:add(item.path, M.normalise(out), mode)
+    else
+      self:fail(err, item.variant, full, self.dir .. "/" .. item.path)
+    end
+  end
+end
+
+function Run:file(path)
+  local full = fs.join(self.root, path)
+  local text, err = fs.read(full, M.MAX_FILE)
+  if not text then return nil, err end
+  local stat
+  stat, err = fs.stat(full, true)
+  if not stat then return nil, err end
+  if is_template(path) then
+    self:template(path, full, text, stat.mode & 511)
+  else
+    self:add(path, text, stat.mode & 511, full)
+  end
+  return true
+end
+
 ---@class app.project.render_options
 ---@field patterns string[]|nil regular expressions that match at the start of a template's path
 
@@ -193,12 +242,12 @@ end
 ---@param version table|nil
 ---@param opts app.project.render_options|nil
 ---@return table[]|nil files {path=relative to the project, text=, mode=, copy=source file|nil}
----@return table[]|table err_or_notes list of all errors, or notes about skipped templates
+---@return table[] err_or_notes list of all errors, or notes about skipped templates
 function M.render(project, image, version, opts)
   local root = fs.join(project.dir, image.subpath, "template")
   if not fs.is_dir(root) then
-    return nil, problems.list { file_error(("image %q has no template directory"):format(image.name),
-      root) }
+    return nil, problems.list {
+      file_error(("image %q has no template directory"):format(image.name), root) }
   end
   local filters, err = matchers(opts and opts.patterns)
   if not filters then return nil, problems.list { err } end
@@ -207,47 +256,16 @@ function M.render(project, image, version, opts)
   if not sources then return nil, problems.list { err } end
   local subject = version or image.matrix
   local dir = image.subpath .. "/" .. subject.subpath
-  local vars, env = base_vars(image, version, dir), environment(root)
-  local files, errors, notes = {}, problems.list(), {}
+  local run = setmetatable({ root = root, dir = dir, image = image, version = version,
+    os = subject.os, env = environment(root), vars = base_vars(image, version, dir), files = {},
+    notes = {}, errors = problems.list() }, Run)
   for _, path in ipairs(sources) do
-    local full = fs.join(root, path)
-    if not wanted(filters, path) then
-      goto continue
-    elseif not is_template(path) then
-      local stat = fs.stat(full, true)
-      files[#files + 1] = { path = dir .. "/" .. path, copy = full, mode = stat and stat.mode & 511,
-        text = fs.read(full) }
-      goto continue
-    end
-    local text, mode
-    text, err = fs.read(full, M.MAX_FILE)
-    if not text then return nil, problems.list { err } end
-    mode = fs.stat(full, true).mode & 511
-    local compiled
-    compiled, err = env:compile(text:gsub("\r\n?", "\n"), { name = path })
-    if not compiled then
-      errors[#errors + 1] = render_error(err, image, version, nil, full, dir)
-      goto continue
-    end
-    local list = outputs(image, version, subject.os, path, vars)
-    if #list == 0 then
-      notes[#notes + 1] = ("%s: skipped for %s %s, no such operating system"):format(path, image.name,
-        version and version.name or "matrix")
-    end
-    for _, item in ipairs(list) do
-      local out
-      out, err = compiled:render(item.vars)
-      if out then
-        files[#files + 1] = { path = dir .. "/" .. item.path, text = M.normalise(out), mode = mode }
-      else
-        errors[#errors + 1] = render_error(err, image, version, item.variant, full,
-          dir .. "/" .. item.path)
-      end
-    end
-    ::continue::
+    local ok = true
+    if wanted(filters, path) then ok, err = run:file(path) end
+    if not ok then return nil, problems.list { err } end
   end
-  if #errors > 0 then return nil, errors end
-  return files, notes
+  if #run.errors > 0 then return nil, run.errors end
+  return run.files, run.notes
 end
 
 return M

@@ -27,7 +27,7 @@ local function from_name(derive)
   return function(obj) return obj.name and derive(obj.name) end
 end
 
--- --- repository ---------------------------------------------------------------------------------
+-- --- repository --------------------------------------------------------------------------------
 
 local PERSON = {
   title = "person",
@@ -63,7 +63,7 @@ local PERSON_TYPE = {
 M.repository = {
   title = "repository",
   fields = {
-    { "url", type = HTTP_URL, required = true, doc = "Source repository; https:// may be left out" },
+    { "url", type = HTTP_URL, required = true, doc = "Source repository (https:// is added)" },
     { "vendor", type = STRING, default = "Posit Software, PBC" },
     { "maintainer", type = PERSON_TYPE,
       default = function() return people.parse("Posit Docker Team <docker@posit.co>") end },
@@ -72,7 +72,7 @@ M.repository = {
   finish = { checks.authors },
 }
 
--- --- registries ---------------------------------------------------------------------------------
+-- --- registries --------------------------------------------------------------------------------
 
 M.base_registry = {
   title = "registry",
@@ -100,7 +100,7 @@ local EXTRA = { "extraRegistries", type = REGISTRIES, default = {},
 local OVERRIDE = { "overrideRegistries", type = REGISTRIES, default = {},
   doc = "Replaces the inherited registries" }
 
--- --- operating systems, variants, tag patterns ---------------------------------------------------
+-- --- operating systems, variants, tag patterns -------------------------------------------------
 
 local EXTENSION = { kind = "string", check = checks.extension }
 local TAG_NAME = { kind = "string", check = checks.tag_display_name }
@@ -139,7 +139,7 @@ M.tag_pattern = {
 }
 local TAG_PATTERNS = list(object(M.tag_pattern))
 
--- --- tool options -------------------------------------------------------------------------------
+-- --- tool options ------------------------------------------------------------------------------
 
 local function tool(name, fields)
   local out = { { "tool", type = enum { name }, required = true } }
@@ -210,7 +210,7 @@ M.variant = {
   finish = { checks.derived_names },
 }
 
--- --- versions, matrix, development versions -------------------------------------------------------
+-- --- versions, matrix, development versions ----------------------------------------------------
 
 local VALUES = { "values", type = map { kind = "string", version = "dotted" },
   default = { keys = {}, values = {} }, doc = "Template values" }
@@ -299,7 +299,7 @@ local DEV_VERSION = { kind = "variant", title = "development version", key = "so
   cases = { stream = M.stream_version, channel = M.stream_version,
     dependency = M.dependency_version } }
 
--- --- image, root ----------------------------------------------------------------------------------
+-- --- image, root -------------------------------------------------------------------------------
 
 M.build_secret = {
   title = "build secret",

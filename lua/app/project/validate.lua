@@ -24,7 +24,8 @@ function M.describe(node)
 end
 
 local function expected(ctx, node, path, what, hint)
-  ctx:error(node, path, "config.type", ("expected %s, found %s"):format(what, M.describe(node)), hint)
+  ctx:error(node, path, "config.type", ("expected %s, found %s"):format(what, M.describe(node)),
+    hint)
   return nil, false
 end
 
@@ -117,7 +118,7 @@ end
 
 function check.list(t, node, path, ctx)
   if node.kind ~= "seq" then
-    local hint = node.kind == "scalar" and not is_null(node) and "write it as a list: - value" or nil
+    local hint = node.kind == "scalar" and "write it as a list: - value" or nil
     if is_null(node) then hint = "leave the key out or write []" end
     return expected(ctx, node, path, "a list", hint)
   end
@@ -163,28 +164,42 @@ function check.custom(t, node, path, ctx)
   return t.parse(node, path, ctx)
 end
 
-local function key_names(schema)
-  local out = {}
-  for _, field in ipairs(schema.fields) do
-    if not field.hidden then out[#out + 1] = field[1] end
-    for _, alias in ipairs(field.aliases or {}) do out[#out + 1] = alias end
+-- What an object schema says about keys, worked out once: the names to show, the set of all, the
+-- member name of every field.
+local facts_of = setmetatable({}, { __mode = "k" })
+
+local function facts(schema)
+  local found = facts_of[schema]
+  if not found then
+    found = { shown = {}, known = {}, member = {} }
+    for _, field in ipairs(schema.fields) do
+      found.member[field] = field.as or names.snake(field[1])
+      found.known[field[1]] = true
+      if not field.hidden then table.insert(found.shown, field[1]) end
+      for _, alias in ipairs(field.aliases or {}) do
+        found.known[alias] = true
+        table.insert(found.shown, alias)
+      end
+    end
+    facts_of[schema] = found
   end
-  return out
+  return found
 end
 
-local function unknown_keys(schema, node, path, ctx, known)
+local function unknown_keys(schema, node, path, ctx)
+  local known = facts(schema).known
   for _, pair in ipairs(node.keys) do
     local key = pair.key.kind == "scalar" and pair.key.type == "str" and pair.key.value
     if not key then
       if schema.unknown == "error" then bad_key(ctx, pair.key, path) end
     elseif not known[key] then
-      local near = suggest.nearest(key, key_names(schema))
+      local near = suggest.nearest(key, facts(schema).shown)
       local hint = near and not node.map[near] and ("did you mean %q?"):format(near) or nil
       local place = { up = path, key = key }
       if schema.unknown == "error" then
         ctx:error(pair.key, place, "config.unknown_key",
           ("unknown key in %s; allowed: %s"):format(schema.title,
-            table.concat(key_names(schema), ", ")), hint)
+            table.concat(facts(schema).shown, ", ")), hint)
       elseif hint and not key:find("^x%-") then
         ctx:warn(pair.key, place, "config.unknown_key", "unknown key, ignored", hint)
       end
@@ -192,13 +207,11 @@ local function unknown_keys(schema, node, path, ctx, known)
   end
 end
 
-local function read_field(field, obj, node, path, ctx)
+local function read_field(field, name, obj, node, path, ctx)
   local key, source = field[1], node.map[field[1]]
-  for _, alias in ipairs(field.aliases or {}) do
+  for _, alias in ipairs(not source and field.aliases or {}) do
     if not source then key, source = alias, node.map[alias] end
   end
-  local name = field.as or names.snake(field[1])
-  local place = { up = path, key = key }
   if not source then
     if field.required then
       ctx:error(node, path, "config.required", ("the key %q is missing"):format(field[1]))
@@ -208,7 +221,7 @@ local function read_field(field, obj, node, path, ctx)
   end
   obj._set[name] = true
   if field.null and is_null(source) then return end
-  local value, ok = M.value(field.type, source, place, ctx)
+  local value, ok = M.value(field.type, source, { up = path, key = key }, ctx)
   if ok then
     obj[name] = value
   else
@@ -217,10 +230,10 @@ local function read_field(field, obj, node, path, ctx)
 end
 
 local function fill_defaults(schema, obj)
+  local member = facts(schema).member
   for _, field in ipairs(schema.fields) do
-    local name = field.as or names.snake(field[1])
-    local default = field.default
-    if obj[name] == nil and default ~= nil and not (field.null and obj._set[name]) then
+    local name, default = member[field], field.default
+    if default ~= nil and obj[name] == nil and not (field.null and obj._set[name]) then
       if type(default) == "function" then default = default(obj) end
       if type(default) == "table" then default = M.copy(default) end
       obj[name] = default
@@ -236,13 +249,11 @@ function check.object(t, node, path, ctx)
   end
   local before = #ctx.errors
   local obj = { _node = node, _path = path, _set = {}, _bad = {} }
-  local known = {}
+  local member = facts(schema).member
   for _, field in ipairs(schema.fields) do
-    known[field[1]] = true
-    for _, alias in ipairs(field.aliases or {}) do known[alias] = true end
-    read_field(field, obj, node, path, ctx)
+    read_field(field, member[field], obj, node, path, ctx)
   end
-  unknown_keys(schema, node, path, ctx, known)
+  unknown_keys(schema, node, path, ctx)
   fill_defaults(schema, obj)
   for _, finish in ipairs(schema.finish or {}) do finish(obj, node, path, ctx) end
   obj._bad = next(obj._bad) and obj._bad or ANY
@@ -255,8 +266,8 @@ function check.variant(t, node, path, ctx)
   local source = node.map[t.key]
   local place = { up = path, key = t.key }
   if not source then
-    ctx:error(node, path, "config.required", ("the key %q is missing; it is one of %s"):format(t.key,
-      table.concat(t.names, ", ")))
+    ctx:error(node, path, "config.required",
+      ("the key %q is missing; it is one of %s"):format(t.key, table.concat(t.names, ", ")))
     return nil, false
   end
   local name = check.enum({ values = t.names }, source, place, ctx)

@@ -1,0 +1,77 @@
+-- The commit of a work tree, read from files in every place where git may keep it.
+local fs = require "bakery.fs"
+local git = require "app.project.git"
+local process = require "bakery.process"
+
+local C1, C2 = ("1"):rep(40), ("2"):rep(40)
+
+describe("revision", function()
+  local dir
+  before_each(function()
+    dir = assert(fs.realpath(assert(fs.tmpdir "git-spec")))
+    fs.mkdir(dir .. "/repo/.git/refs/heads", { parents = true })
+    fs.mkdir(dir .. "/repo/a/b", { parents = true })
+  end)
+  after_each(function() fs.remove(dir, { recursive = true }) end)
+  local function write(path, text)
+    fs.mkdir(fs.dirname(dir .. "/" .. path), { parents = true })
+    assert(fs.write(dir .. "/" .. path, text))
+  end
+  it("of a branch, from a directory inside", function()
+    write("repo/.git/HEAD", "ref: refs/heads/main\n")
+    write("repo/.git/refs/heads/main", C1 .. "\n")
+    assert.are.equal(C1, git.revision(dir .. "/repo/a/b"))
+  end)
+  it("of a detached head", function()
+    write("repo/.git/HEAD", C2 .. "\n")
+    assert.are.equal(C2, git.revision(dir .. "/repo"))
+  end)
+  it("from packed refs, loose ones first", function()
+    write("repo/.git/HEAD", "ref: refs/heads/feature/x\n")
+    write("repo/.git/packed-refs", "# pack-refs with: peeled\n" .. C1 .. " refs/heads/feature/xy\n"
+      .. C2 .. " refs/heads/feature/x\n^" .. C1 .. "\n")
+    assert.are.equal(C2, git.revision(dir .. "/repo"))
+    write("repo/.git/refs/heads/feature/x", C1 .. "\n")
+    assert.are.equal(C1, git.revision(dir .. "/repo"))
+  end)
+  it("of a linked worktree", function()
+    write("repo/.git/worktrees/w/HEAD", "ref: refs/heads/w\n")
+    write("repo/.git/worktrees/w/commondir", "../..\n")
+    write("repo/.git/refs/heads/w", C2 .. "\n")
+    write("w/.git", "gitdir: " .. dir .. "/repo/.git/worktrees/w\n")
+    assert.are.equal(C2, git.revision(dir .. "/w"))
+  end)
+  it("of a submodule with a relative link", function()
+    write("repo/sub/.git", "gitdir: ../.git/modules/sub\n")
+    write("repo/.git/modules/sub/HEAD", C1)
+    assert.are.equal(C1, git.revision(dir .. "/repo/sub"))
+  end)
+  it("is nil without a commit, outside a repository and for nonsense", function()
+    write("repo/.git/HEAD", "ref: refs/heads/main\n")
+    assert.is_nil(git.revision(dir .. "/repo"))
+    assert.is_nil(git.revision(dir .. "/nope"))
+    write("repo/.git/HEAD", "ref: ../../../etc/passwd\n")
+    assert.is_nil(git.revision(dir .. "/repo"))
+    write("repo/.git/HEAD", "ref: refs/heads/loop\n")
+    write("repo/.git/refs/heads/loop", "ref: refs/heads/loop\n")
+    assert.is_nil(git.revision(dir .. "/repo"))
+    write("repo/.git/HEAD", "")
+    assert.is_nil(git.revision(dir .. "/repo"))
+  end)
+  it("agrees with git", function()
+    if not process.which "git" then return pending "skipped: needs git" end
+    local function run(...)
+      local result = assert(process.run { cmd = { "git", "-C", dir .. "/real", ... }, env = {
+        GIT_CONFIG_GLOBAL = "/dev/null", GIT_AUTHOR_NAME = "a", GIT_AUTHOR_EMAIL = "a@b.c",
+        GIT_COMMITTER_NAME = "a", GIT_COMMITTER_EMAIL = "a@b.c" } })
+      assert.are.equal(0, result.code, result.stderr)
+      return (result.stdout:gsub("%s+$", ""))
+    end
+    fs.mkdir(dir .. "/real")
+    run "init"
+    run("commit", "--allow-empty", "-q", "-m", "x")
+    assert.are.equal(run("rev-parse", "HEAD"), git.revision(dir .. "/real"))
+    run("pack-refs", "--all")
+    assert.are.equal(run("rev-parse", "HEAD"), git.revision(dir .. "/real"))
+  end)
+end)
