@@ -1,0 +1,278 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/xattr.h>
+
+#include "archive/overlay.h"
+#include "archive/pack.h"
+#include "base/fs.h"
+#include "base/mem.h"
+#include "snapshot/copy_file.h"
+
+/* --- metadata -------------------------------------------------------------------------------- */
+
+static mode_t want_mode(const struct bk_copy *c, const struct stat *st, bool keep) {
+  mode_t mode = st->st_mode & 07777;
+  if (keep || !c->has_mode || S_ISLNK(st->st_mode)) return mode;
+  return bk_mode_apply(&c->change, mode, S_ISDIR(st->st_mode));
+}
+
+static void want_owner(const struct bk_copy *c, const struct stat *st, bool keep, uid_t *uid,
+                       gid_t *gid) {
+  bool source = keep || c->opts->preserve_owner;
+  *uid = c->has_ids ? c->uid : source ? st->st_uid : 0;
+  *gid = c->has_ids ? c->gid : source ? st->st_gid : 0;
+}
+
+static int failed(const struct bk_target *t, const char *what, struct bk_err *err) {
+  return bk_fail_errno(err, errno, "copy to '/%s': %s", t->path, what);
+}
+
+/* Owner and mode of something just made by us with mode `made`; fd or, when fd < 0, by path. */
+static int set_owner_mode(struct bk_copy *c, const struct bk_target *t, int fd, mode_t made,
+                          const struct stat *st, bool keep, struct bk_err *err) {
+  struct bk_dest *d = c->dest;
+  uid_t uid;
+  gid_t gid;
+  mode_t mode = want_mode(c, st, keep);
+  want_owner(c, st, keep, &uid, &gid);
+  bool owner = uid != geteuid() || gid != getegid() || d->setgid || keep;
+  d->setgid |= S_ISDIR(st->st_mode) && (mode & S_ISGID);
+  if (owner && bk_dest_chown(d, fd < 0 ? d->fd : fd, fd < 0 ? t->path : "", uid, gid))
+    return failed(t, "set owner", err);
+  if (S_ISLNK(st->st_mode) || (!owner && mode == made)) return 0;
+  if (fd < 0 ? fchmodat(d->fd, t->path, mode, 0) : fchmod(fd, mode))
+    return failed(t, "set mode", err);
+  return 0;
+}
+
+/* What the kernel or the file system refuses is left out: xattrs are best effort. */
+static void copy_xattrs(int from, int to) {
+  struct bk_xattrs x = {0};
+  if (bk_xattrs_read(from, &x)) return;
+  for (size_t i = 0; i < x.n; i++)
+    (void)!fsetxattr(to, x.v[i].name, x.v[i].value, x.v[i].len, 0);
+  bk_xattrs_free(&x);
+}
+
+/* --- making room ----------------------------------------------------------------------------- */
+
+static int conflict(const struct bk_target *t, const char *what, struct bk_err *err) {
+  return bk_fail(err, BK_BUILD, "snapshot.conflict", "copy to '/%s': cannot replace a %s", t->path,
+                 what);
+}
+
+static int check_name(const struct bk_target *t, struct bk_err *err) {
+  if (strncmp(t->name, BK_WHITEOUT_PREFIX, strlen(BK_WHITEOUT_PREFIX)) == 0)
+    return bk_fail(err, BK_BUILD, "snapshot.bad_name",
+                   "copy to '/%s': names that begin with '.wh.' mark deletions in layers", t->path);
+  return 0;
+}
+
+/* What stands at the target gives way to something that is no directory. */
+static int make_room(struct bk_copy *c, const struct bk_target *t, bool force,
+                     struct bk_err *err) {
+  struct bk_dest_node node;
+  if (check_name(t, err)) return -1;
+  if (bk_dest_look(c->dest, t->parent, t->low, t->name, &node, err)) return -1;
+  if (node.exists && S_ISDIR(node.st.st_mode)) {
+    if (!force) return conflict(t, "directory by something else", err);
+    if (node.upper) bk_dest_forget(c->dest, t->path);
+  }
+  return node.upper ? bk_rmtree(c->dest->fd, t->path, err) : 0;
+}
+
+/* --- data ------------------------------------------------------------------------------------ */
+
+static int copy_by_buffer(struct bk_dest *d, int from, int to) {
+  for (;;) {
+    ssize_t n = read(from, d->buffer, BK_DEST_BUFFER);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return n < 0 ? -1 : 0;
+    if (bk_write_all(to, d->buffer, (size_t)n)) return -1;
+  }
+}
+
+static int copy_data(struct bk_copy *c, int from, int to, off_t size) {
+  struct bk_dest *d = c->dest;
+  const atomic_bool *cancel = c->opts->from.cancel;
+  if (size == 0) return copy_by_buffer(d, from, to);
+  if (!d->no_reflink) {
+    if (ioctl(to, FICLONE, from) == 0) return 0;
+    d->no_reflink = true; /* another file system, or one without clones: the same for all files */
+  }
+  if (size <= BK_DEST_BUFFER) return copy_by_buffer(d, from, to);
+  for (;;) {
+    ssize_t n = copy_file_range(from, NULL, to, NULL, 16 << 20, 0);
+    if (n < 0 && errno != EINTR) break;
+    if (n == 0) return 0;
+    if (cancel && atomic_load(cancel)) {
+      errno = ECANCELED;
+      return -1;
+    }
+  }
+  bool refused = errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP;
+  return refused ? copy_by_buffer(d, from, to) : -1;
+}
+
+static bool unchanged(const struct stat *a, const struct stat *b) {
+  return a->st_ino == b->st_ino && a->st_size == b->st_size &&
+         a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static int put_file(struct bk_copy *c, const struct bk_target *t, const struct bk_object *o,
+                    struct bk_err *err) {
+  const struct stat *st = &o->found->ent->st;
+  struct stat after;
+  cleanup_close int from = bk_found_open(o->sel, o->found, O_RDONLY);
+  if (from < 0) return bk_fail_errno(err, errno, "open '%s'", o->found->name);
+  mode_t made = want_mode(c, st, false) & 0777 & ~c->dest->umask;
+  cleanup_close int to =
+      openat(c->dest->fd, t->path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, made);
+  if (to < 0) return failed(t, "create file", err);
+  if (copy_data(c, from, to, st->st_size)) return failed(t, "write", err);
+  if (fstat(from, &after)) return failed(t, "stat", err);
+  if (!S_ISREG(after.st_mode) || !unchanged(st, &after))
+    return bk_fail(err, BK_BUILD, "snapshot.changed", "'%s' changed while it was copied",
+                   o->found->name);
+  if (set_owner_mode(c, t, to, made, st, false, err)) return -1;
+  copy_xattrs(from, to);
+  struct timespec times[2] = {st->st_atim, bk_dest_clamp(c->dest, st->st_mtim)};
+  return futimens(to, times) ? failed(t, "set time", err) : 0;
+}
+
+/* --- everything else ------------------------------------------------------------------------- */
+
+static int put_symlink(struct bk_copy *c, const struct bk_target *t, const struct bk_object *o,
+                       struct bk_err *err) {
+  cleanup_buf struct bk_buf link = {0};
+  const struct bk_found *f = o->found;
+  if (bk_view_readlink(o->sel->view, f->dir, f->name, f->ent, &link, err)) return -1;
+  if (symlinkat(bk_buf_str(&link), c->dest->fd, t->path)) return failed(t, "create symlink", err);
+  return 0;
+}
+
+static int put_special(struct bk_copy *c, const struct bk_target *t, const struct stat *st,
+                       struct bk_err *err) {
+  bool device = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode);
+  if (bk_is_whiteout(st))
+    return bk_fail(err, BK_BUILD, "snapshot.bad_name",
+                   "copy to '/%s': a character device 0:0 marks a deletion in layers", t->path);
+  if (device && c->opts->rootless)
+    return bk_fail(err, BK_BUILD, "snapshot.device",
+                   "copy to '/%s': a device node cannot be created without root privileges",
+                   t->path);
+  if (mknodat(c->dest->fd, t->path, (st->st_mode & S_IFMT) | 0600, device ? st->st_rdev : 0))
+    return failed(t, device ? "create device node" : "create special file", err);
+  return 0;
+}
+
+/* Moved out of the directory that an archive was unpacked to. */
+static int move(struct bk_copy *c, const struct bk_target *t, const struct bk_object *o,
+                struct bk_err *err) {
+  const char *dir = bk_view_layer_path(o->sel->view, 0);
+  cleanup_free char *from = bk_asprintf("%s/%s", dir, o->found->rel);
+  if (bk_is_whiteout(&o->found->ent->st))
+    return put_special(c, t, &o->found->ent->st, err);
+  if (renameat(AT_FDCWD, from, c->dest->fd, t->path)) return failed(t, "move", err);
+  return 0;
+}
+
+/* A further name for a file of this source that was written already: 1, 0 not so, -1. */
+static int put_link(struct bk_copy *c, const struct bk_target *t, const struct bk_view_ent *ent,
+                    struct bk_err *err) {
+  if (!S_ISREG(ent->st.st_mode) || ent->st.st_nlink < 2) return 0;
+  uint64_t id[3] = {(uint64_t)ent->layer, ent->st.st_dev, ent->st.st_ino};
+  char *first = bk_map_get(&c->links, (const char *)id, sizeof id);
+  if (!first) {
+    bk_map_set(&c->links, (const char *)id, sizeof id, bk_strdup(t->path));
+    return 0;
+  }
+  if (linkat(c->dest->fd, first, c->dest->fd, t->path, 0) == 0) return 1;
+  if (errno == EMLINK) return 0;
+  return failed(t, "create hard link", err);
+}
+
+int bk_copy_put(struct bk_copy *c, const struct bk_target *t, const struct bk_object *o,
+                struct bk_err *err) {
+  const struct bk_view_ent *ent = o->found->ent;
+  mode_t type = ent->st.st_mode & S_IFMT;
+  if (make_room(c, t, o->keep, err)) return -1;
+  c->dest->entries++;
+  int linked = o->keep ? 0 : put_link(c, t, ent, err);
+  if (linked) return linked < 0 ? -1 : 0;
+  if (!o->keep && type == S_IFREG) return put_file(c, t, o, err);
+  int rc = o->keep           ? move(c, t, o, err)
+           : type == S_IFLNK ? put_symlink(c, t, o, err)
+                             : put_special(c, t, &ent->st, err);
+  if (rc) return -1;
+  bool owner = !o->keep || c->has_ids;
+  if (owner && set_owner_mode(c, t, -1, 01000000, &ent->st, o->keep, err)) return -1;
+  struct timespec times[2] = {ent->st.st_atim, bk_dest_clamp(c->dest, ent->st.st_mtim)};
+  if (utimensat(c->dest->fd, t->path, times, AT_SYMLINK_NOFOLLOW))
+    return failed(t, "set time", err);
+  return 0;
+}
+
+/* --- directories ----------------------------------------------------------------------------- */
+
+/* What bk_archive_unpack leaves for directories that the archive does not list. */
+static bool is_implied(const struct stat *st) {
+  return st->st_mtim.tv_sec == 0 && st->st_mtim.tv_nsec == 0 && (st->st_mode & 07777) == 0755 &&
+         st->st_uid == 0 && st->st_gid == 0;
+}
+
+static int dir_metadata(struct bk_copy *c, const struct bk_target *t, const struct bk_object *o,
+                        struct bk_err *err) {
+  const struct stat *st = &o->found->ent->st;
+  if (set_owner_mode(c, t, -1, 01000000, st, o->keep, err)) return -1;
+  cleanup_close int from = bk_found_open(o->sel, o->found, O_RDONLY | O_DIRECTORY);
+  if (from < 0) return bk_fail_errno(err, errno, "open '%s'", o->found->name);
+  cleanup_close int to =
+      openat(c->dest->fd, t->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (to >= 0) copy_xattrs(from, to);
+  bk_dest_set_time(c->dest, t->path, bk_dest_clamp(c->dest, st->st_mtim));
+  return 0;
+}
+
+int bk_copy_put_dir(struct bk_copy *c, const struct bk_target *t, const struct bk_object *o,
+                    struct bk_view_dir **low, struct bk_err *err) {
+  struct bk_dest *d = c->dest;
+  struct bk_dest_node node;
+  if (check_name(t, err)) return -1;
+  if (bk_dest_look(d, t->parent, t->low, t->name, &node, err)) return -1;
+  bool dir = node.exists && S_ISDIR(node.st.st_mode);
+  if (node.exists && !dir) {
+    if (!o->keep) return conflict(t, "file by a directory", err);
+    if (node.upper && unlinkat(d->fd, t->path, 0)) return failed(t, "remove", err);
+    node = (struct bk_dest_node){0};
+  }
+  *low = node.low;
+  if (dir && !node.upper) { /* with the chain's xattrs, which the source's are added to */
+    if (bk_dest_dir(d, t->path, low, err)) return -1;
+  } else if (!dir) {
+    if (mkdirat(d->fd, t->path, 0700)) return failed(t, "create directory", err);
+    d->entries++;
+  }
+  if (dir && o->keep && is_implied(&o->found->ent->st)) return 0;
+  return dir_metadata(c, t, o, err);
+}
+
+/* --- heredocs -------------------------------------------------------------------------------- */
+
+int bk_copy_put_inline(struct bk_copy *c, const struct bk_target *t,
+                       const struct bk_copy_inline *file, struct bk_err *err) {
+  struct stat st = {.st_mode = S_IFREG | (file->mode & 07777)};
+  if (make_room(c, t, false, err)) return -1;
+  cleanup_close int to =
+      openat(c->dest->fd, t->path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (to < 0) return failed(t, "create file", err);
+  if (bk_write_all(to, file->data, file->len)) return failed(t, "write", err);
+  if (set_owner_mode(c, t, to, 01000000, &st, false, err)) return -1;
+  c->dest->entries++;
+  struct timespec times[2] = {c->dest->new_time, c->dest->new_time};
+  return futimens(to, times) ? failed(t, "set time", err) : 0;
+}
