@@ -10,9 +10,7 @@ local M = {}
 --- Version of the `x-bakery` object; raised when its meaning changes.
 M.FORMAT = 1
 
-local function object(pairs_list)
-  return json.object(pairs_list)
-end
+local object = json.object
 
 -- Groups: default, then each image and variant in order of first appearance.
 local function groups(targets)
@@ -46,36 +44,35 @@ end
 
 local CACHE_TO = { { "mode", "max" }, { "compression", "zstd" }, { "oci-mediatypes", "true" } }
 
+local function secrets_array(secrets)
+  local out = json.array {}
+  for i, secret in ipairs(secrets) do
+    out[i] = object { { "type", "env" }, { "id", secret.id }, { "env", secret.env } }
+  end
+  return out
+end
+
 local function bake_target(target, opts)
-  local tags = target.tags
-  if opts.temp_registry then tags = { target:temp_ref(opts.temp_registry) } end
-  local out = {
-    { "context", "." },
-    { "dockerfile", target.containerfile },
-    { "labels", object(target:labels(opts.created)) },
-    { "tags", json.array(tags) },
-    { "args", object(target.args) },
-  }
-  local function add(key, value) out[#out + 1] = { key, value } end
-  if target.build_target then add("target", target.build_target) end
-  add("platforms", json.array(target.platforms))
+  local out = json.object()
+  out.context = "."
+  out.dockerfile = target.containerfile
+  out.labels = target:labels(opts.created)
+  local tags = opts.temp_registry and { target:temp_ref(opts.temp_registry) } or target.tags
+  out.tags = json.array(tags)
+  out.args = object(target.args)
+  out.target = target.build_target
+  out.platforms = json.array(target.platforms)
   if opts.cache_registry then
     local ref = target:cache_ref(opts.cache_registry)
-    add("cache-from", cache_entry(ref))
-    if opts.push then add("cache-to", cache_entry(ref, CACHE_TO)) end
+    out["cache-from"] = cache_entry(ref)
+    if opts.push then out["cache-to"] = cache_entry(ref, CACHE_TO) end
   end
   if opts.temp_registry and opts.push then
-    add("output", json.array { object { { "type", "image" }, { "push-by-digest", "true" },
-      { "name-canonical", "true" }, { "push", "true" } } })
+    out.output = json.array { object { { "type", "image" }, { "push-by-digest", "true" },
+      { "name-canonical", "true" }, { "push", "true" } } }
   end
-  if #target.secrets > 0 then
-    local secrets = json.array {}
-    for i, secret in ipairs(target.secrets) do
-      secrets[i] = object { { "type", "env" }, { "id", secret.id }, { "env", secret.env } }
-    end
-    add("secret", secrets)
-  end
-  return object(out)
+  if #target.secrets > 0 then out.secret = secrets_array(target.secrets) end
+  return out
 end
 
 -- Objects that many targets have in common are made once and shared: cache[make][key] = make(key).
@@ -128,30 +125,26 @@ end
 local function extra_target(target, opts, cache)
   local model = target.model
   local version = model.version
-  local out = {
-    { "image", target.image },
-    { "version", target.version },
-  }
-  local function add(key, value)
-    if value ~= nil and value ~= false then out[#out + 1] = { key, value } end
-  end
-  add("variant", target.variant)
-  add("primaryVariant", model.variant and target.flags.primaryVariant)
-  add("os", model.os and shared(cache, os_object, model.os))
-  add("latest", target.flags.latest)
-  add("matrix", version.is_matrix)
-  add("dev", version.is_dev)
-  add("channel", target.channel)
-  add("imageDir", target.image_dir)
-  add("versionDir", target.version_dir)
-  add("repositories", shared(cache, repositories_array, version))
-  add("suffixes", json.array(target.suffixes))
+  local out = json.object()
+  out.image = target.image
+  out.version = target.version
+  out.variant = target.variant
+  out.primaryVariant = model.variant and target.flags.primaryVariant or nil
+  out.os = model.os and shared(cache, os_object, model.os)
+  out.latest = target.flags.latest or nil
+  out.matrix = version.is_matrix
+  out.dev = version.is_dev
+  out.channel = target.channel
+  out.imageDir = target.image_dir
+  out.versionDir = target.version_dir
+  out.repositories = shared(cache, repositories_array, version)
+  out.suffixes = json.array(target.suffixes)
   if #version.dependencies > 0 then
-    add("dependencies", shared(cache, dependencies_object, version))
+    out.dependencies = shared(cache, dependencies_object, version)
   end
-  if opts.temp_registry then add("tags", json.array(target.tags)) end
-  add("options", shared(cache, options_object, target:tool_options()))
-  return object(out)
+  if opts.temp_registry then out.tags = json.array(target.tags) end
+  out.options = shared(cache, options_object, target:tool_options())
+  return out
 end
 
 local function project_object(project)

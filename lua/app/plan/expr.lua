@@ -1,12 +1,14 @@
 --- `--select`: one boolean expression over targets, such as
 --- `os == ubuntu-24.04 && (version >= 4.3 || latest) && image =~ "^r-"`.
 ---
----   expr  = and { "||" and } ;  and = unary { "&&" unary } ;  unary = "!" unary | "(" expr ")" | test
----   test  = FIELD [ ( "==" | "!=" | "=~" | "!~" | "<" | "<=" | ">" | ">=" ) VALUE ]
+---   expr  = both { "||" both }
+---   both  = unary { "&&" unary }
+---   unary = "!" unary | "(" expr ")" | FIELD [ OPERATOR VALUE ]
 ---
---- FIELD: image version variant os platform channel, and the flags latest matrix dev primary. A value
---- is a word or a text in quotes. `==` on os and variant takes the name or its spelling in tags or
---- files; < and > compare versions; =~ searches a regular expression.
+--- FIELD: image version variant os platform channel, and the flags latest matrix dev primary.
+--- OPERATOR: == != =~ !~ < <= > >=. A value is a word or a text in quotes. == on os and variant takes
+--- the name or its spelling in tags or files; < and > compare versions; =~ searches a regular
+--- expression.
 local problems = require "app.project.problems"
 local regex = require "bakery.regex"
 local suggest = require "bakery.suggest"
@@ -33,7 +35,7 @@ local function fail(at, message, hint)
     { hint = hint, col = at }), 0)
 end
 
--- --- reading --------------------------------------------------------------------------------------
+-- --- reading -----------------------------------------------------------------------------------
 
 local Parser = {}
 Parser.__index = Parser
@@ -134,7 +136,7 @@ end
 function Parser:both(depth) return self:chain("and", "&&", self.unary, depth) end
 function Parser:either(depth) return self:chain("or", "||", self.both, depth) end
 
--- --- evaluating -----------------------------------------------------------------------------------
+-- --- evaluating --------------------------------------------------------------------------------
 
 local function names_of(item)
   if not item then return {} end

@@ -112,6 +112,7 @@ function M.targets(project, filters, opts)
   local context = {
     created = created,
     revision = revision or nil,
+    memo = {},
     secrets = function(image)
       if not secrets[image] then secrets[image], missing[image] = target.secrets(image, env) end
       return secrets[image]

@@ -1,9 +1,16 @@
---- Image labels of a target, in a fixed order, as pairs.
+--- Image labels of a target, in a fixed order.
+local json = require "bakery.json"
 local problems = require "app.project.problems"
 
 local M = {}
 
-local OCI, POSIT = "org.opencontainers.image", "co.posit.image"
+local PREFIXES = { "org.opencontainers.image.", "co.posit.image." }
+
+local function authors(repository)
+  local out = {}
+  for i, person in ipairs(repository.authors) do out[i] = person.text end
+  return table.concat(out, ", ")
+end
 
 --- Seconds since 1970 as RFC 3339 in UTC.
 ---@param seconds integer|nil default now
@@ -29,39 +36,42 @@ function M.created(env, now)
   return M.stamp(now)
 end
 
+-- Labels that exist under both prefixes.
+local BOTH = { "version", "revision", "description", "documentation" }
+
 --- Labels of a target.
 ---@param image table
 ---@param version table
 ---@param variant table|nil
 ---@param os_entry table|nil
 ---@param info {created: string, revision: string|nil}
----@return table[] pairs {name, value}
+---@return table labels ordered object
 function M.of(image, version, variant, os_entry, info)
   local repository = image.project.repository
-  local out = {}
-  local function add(prefix, name, value)
-    if value ~= nil then out[#out + 1] = { prefix .. "." .. name, value } end
+  local out = json.object()
+  out["org.opencontainers.image.created"] = info.created
+  out["org.opencontainers.image.source"] = repository.url
+  out["org.opencontainers.image.title"] = image.display_name
+  out["org.opencontainers.image.vendor"] = repository.vendor
+  out["co.posit.image.maintainer"] = repository.maintainer.text
+  out["co.posit.image.name"] = image.display_name
+  if #repository.authors > 0 then
+    out["org.opencontainers.image.authors"] = authors(repository)
   end
-  add(OCI, "created", info.created)
-  add(OCI, "source", repository.url)
-  add(OCI, "title", image.display_name)
-  add(OCI, "vendor", repository.vendor)
-  add(POSIT, "maintainer", repository.maintainer.text)
-  add(POSIT, "name", image.display_name)
-  local authors = {}
-  for i, person in ipairs(repository.authors) do authors[i] = person.text end
-  if #authors > 0 then add(OCI, "authors", table.concat(authors, ", ")) end
-  for _, prefix in ipairs { OCI, POSIT } do
-    add(prefix, "version", version.name)
-    add(prefix, "revision", info.revision)
-    if image.description ~= "" then add(prefix, "description", image.description) end
-    add(prefix, "documentation", image.documentation_url)
+  local values = {
+    version = version.name,
+    revision = info.revision,
+    description = image.description ~= "" and image.description or nil,
+    documentation = image.documentation_url,
+  }
+  for _, prefix in ipairs(PREFIXES) do
+    for _, name in ipairs(BOTH) do out[prefix .. name] = values[name] end
   end
-  if variant then add(POSIT, "variant", variant.name) end
-  if os_entry then add(POSIT, "os", os_entry.name) end
+  if variant then out["co.posit.image.variant"] = variant.name end
+  if os_entry then out["co.posit.image.os"] = os_entry.name end
   if not (variant and variant.name == "Minimal") then
     for _, entry in ipairs(version.dependencies) do
-      add(POSIT, "tools." .. entry.dependency, table.concat(entry.versions, ", "))
+      out["co.posit.image.tools." .. entry.dependency] = table.concat(entry.versions, ", ")
     end
   end
   return out

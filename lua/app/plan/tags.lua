@@ -82,19 +82,24 @@ function M.applies(only, flags)
   return all or holds
 end
 
-local OPTIONAL = { "OS", "Variant", "Channel" }
+local VARIABLES = { "Version", "OS", "Variant", "Channel", "Name" }
+local OPTIONAL = { OS = true, Variant = true, Channel = true }
 
--- The variables that a pattern names in the very spelling `{{ NAME }}`, worked out once a pattern.
-local named = {}
+-- What a pattern mentions, worked out once: the variables that can matter to it, and those that it
+-- names in the very spelling `{{ NAME }}`.
+local known = {}
 
-local function names_of(pattern)
-  local found = named[pattern]
+local function facts(pattern)
+  local found = known[pattern]
   if not found then
-    found = {}
-    for _, name in ipairs(OPTIONAL) do
-      if pattern:find("{{ " .. name .. " }}", 1, true) then found[#found + 1] = name end
+    found = { uses = {}, skips = {} }
+    for _, name in ipairs(VARIABLES) do
+      if pattern:find(name, 1, true) then table.insert(found.uses, name) end
+      if OPTIONAL[name] and pattern:find("{{ " .. name .. " }}", 1, true) then
+        table.insert(found.skips, name)
+      end
     end
-    named[pattern] = found
+    known[pattern] = found
   end
   return found
 end
@@ -106,7 +111,7 @@ end
 ---@return string|nil|false suffix false when the pattern is skipped
 ---@return table|nil err
 function M.render(pattern, vars)
-  for _, name in ipairs(names_of(pattern)) do
+  for _, name in ipairs(facts(pattern).skips) do
     if vars[name] == "" then return false end
   end
   local text, err = patterns.render(pattern, vars)
@@ -114,18 +119,32 @@ function M.render(pattern, vars)
   return tag.normalize(text)
 end
 
+-- M.render through a memo of {pattern, values of the variables that it uses}.
+local function render_once(pattern, vars, memo)
+  local key = pattern
+  for _, name in ipairs(facts(pattern).uses) do key = key .. "\0" .. vars[name] end
+  local text, err = memo[key], nil
+  if text == nil then
+    text, err = M.render(pattern, vars)
+    memo[key] = text
+  end
+  return text, err
+end
+
 --- Tag suffixes of a target, unique and sorted.
 ---@param pool table[] pattern entries
 ---@param flags table<string, boolean>
 ---@param vars table
+---@param memo table|nil shared between the targets of one plan
 ---@return string[]|nil
 ---@return table|nil err
-function M.suffixes(pool, flags, vars)
+function M.suffixes(pool, flags, vars, memo)
+  memo = memo or {}
   local out, seen = {}, {}
   for _, item in ipairs(pool) do
     if M.applies(item.only, flags) then
       for _, pattern in ipairs(item.patterns) do
-        local text, err = M.render(pattern, vars)
+        local text, err = render_once(pattern, vars, memo)
         if text == nil then return nil, err end
         if text and not seen[text] then
           seen[text] = true

@@ -109,9 +109,9 @@ function Target:tool_options()
   return owner._tool_options
 end
 
---- Labels as pairs {name, value}; the creation time of the plan unless another is given.
+--- Labels in order; the creation time of the plan unless another is given.
 ---@param created string|nil
----@return table[]
+---@return table labels ordered object
 function Target:labels(created)
   local m = self.model
   return labels.of(m.image, m.version, m.variant, m.os,
@@ -120,7 +120,7 @@ end
 
 --- Builds a target. Names are plain texts; the model objects are in `model`.
 ---@param selection table {image, version, variant, os, platforms} of select.lua
----@param context table {created, revision, secrets(image)}
+---@param context table {created, revision, secrets(image), memo}
 ---@return table|nil target
 ---@return table|nil err
 function M.new(selection, context)
@@ -157,7 +157,7 @@ function M.new(selection, context)
     Variant = variant and variant.tag_display_name or "",
     Channel = channel or "",
     Name = image.name,
-  })
+  }, context.memo)
   if not self.suffixes then return nil, err end
   self.tags = tags.references(image.name, self.registries, self.suffixes)
   return self
