@@ -27,6 +27,26 @@ static bool has_control(const char *s) {
   return false;
 }
 
+/* libcurl decodes %XX in hosts: what comes out must still be a name or an address. */
+static bool is_host(const char *s) {
+  const char *more = *s == '[' ? "[]:.%-_" : ".-_";
+  for (; *s; s++)
+    if (!isalnum((unsigned char)*s) && (unsigned char)*s < 0x80 && !strchr(more, *s)) return false;
+  return true;
+}
+
+/* libcurl takes http:/host and decodes %XX in hosts: two spellings of one address would then be two
+ * origins. Relative references have no authority to look at. */
+static bool plain_authority(const char *text) {
+  size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+  if (text[n] == ':') text += n + 1;
+  else if (strncmp(text, "//", 2) != 0) return true;
+  if (strncmp(text, "//", 2) != 0) return false;
+  size_t len = strcspn(text + 2, "/?#");
+  const char *at = memrchr(text + 2, '@', len), *host = at ? at + 1 : text + 2;
+  return *host == '[' || !memchr(host, '%', (size_t)(text + 2 + len - host));
+}
+
 static int bad_url(struct bk_err *err, const char *text, const char *why) {
   char shown[200];
   bk_http_redact(shown, sizeof shown, text);
@@ -37,6 +57,7 @@ static int fill(const struct bk_curl *c, CURLU *h, struct bk_http_url *u, const 
                 const char *text, struct bk_err *err) {
   const unsigned flags = CURLU_URLENCODE | CURLU_ALLOW_SPACE;
   if (has_control(text)) return bad_url(err, text, "control character");
+  if (!plain_authority(text)) return bad_url(err, text, "malformed");
   if (base && c->url_set(h, CURLUPART_URL, base, flags)) return bad_url(err, base, "malformed");
   if (c->url_set(h, CURLUPART_URL, text, flags)) return bad_url(err, text, "malformed");
   u->scheme = part(c, h, CURLUPART_SCHEME, 0);
@@ -50,6 +71,7 @@ static int fill(const struct bk_curl *c, CURLU *h, struct bk_http_url *u, const 
   u->query = part(c, h, CURLUPART_QUERY, 0);
   u->user = part(c, h, CURLUPART_USER, CURLU_URLDECODE);
   u->password = part(c, h, CURLUPART_PASSWORD, CURLU_URLDECODE);
+  if (u->host && !is_host(u->host)) return bad_url(err, text, "malformed host");
   if (!u->host || !*u->host || !u->port || !u->path) return bad_url(err, text, "no host");
   c->url_set(h, CURLUPART_USER, NULL, 0);
   c->url_set(h, CURLUPART_PASSWORD, NULL, 0);

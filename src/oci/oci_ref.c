@@ -1,6 +1,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/mem.h"
 #include "digest/digest.h"
@@ -79,12 +80,10 @@ static bool is_registry(const char *s, size_t n) {
 
 bool bk_oci_is_registry(const char *s) { return is_registry(s, strlen(s)); }
 
-/* Docker's rule for telling `host/name` from `name/name`. */
+/* Docker's rule for telling `host/name` from `name/name`; but `User/app` is a name with a mistake
+ * in it, not a host called User. */
 static bool looks_like_host(const char *s, size_t n) {
-  if (n == 9 && memcmp(s, "localhost", 9) == 0) return true;
-  for (size_t i = 0; i < n; i++)
-    if (s[i] == '.' || s[i] == ':' || isupper((unsigned char)s[i])) return true;
-  return false;
+  return (n == 9 && strncasecmp(s, "localhost", 9) == 0) || memchr(s, '.', n) || memchr(s, ':', n);
 }
 
 struct parts {

@@ -78,7 +78,7 @@ function M.certificate(dir)
 end
 
 local function htpasswd(dir, user, password)
-  local hash = capture(("python3 -W ignore -c 'import crypt,sys; print(crypt.crypt(sys.argv[1]," ..
+  local hash = capture(("env -u LD_PRELOAD python3 -W ignore -c 'import crypt,sys; print(crypt.crypt(sys.argv[1]," ..
     "crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=1<<4)))' %s"):format(quote(password)))
   write(dir .. "/htpasswd", user .. ":" .. hash .. "\n")
   return ("auth:\n  htpasswd:\n    realm: test\n    path: %s/htpasswd\n"):format(dir)

@@ -67,7 +67,7 @@ describe("oci.ref", function()
 
   for text, why in pairs {
     [""] = "empty", [":"] = "tag", ["a:"] = "tag", ["a@b"] = "digest", ["/a"] = "repository", ["a/"] = "repository",
-    ["a//b"] = "repository", ["Debian"] = "lower case", ["a/B"] = "lower case", ["a:-x"] = "column 3",
+    ["a//b"] = "repository", ["Debian"] = "lower case", ["a/B"] = "lower case", ["User/app"] = "lower case", ["a:-x"] = "column 3",
     ["a:" .. ("t"):rep(129)] = "tag", ["a._b"] = "repository", ["a___b"] = "repository", ["-a"] = "repository",
     ["a-"] = "repository", ["a b"] = "repository", ["a\0b"] = "repository", ["x.y:0/a"] = "registry",
     ["x.y:70000/a"] = "registry", ["x..y/a"] = "registry", ["[::1/a"] = "registry", ["x.y/"] = "repository",

@@ -1,0 +1,100 @@
+/* What registries and users hand to the client: the first byte says what the rest is. r reference,
+ * c WWW-Authenticate, s two scope lists, m manifest, a credentials file, b base64, l Link header. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "oci/oci_int.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define REQUIRE(cond) \
+  do {                \
+    if (!(cond)) abort(); \
+  } while (0)
+
+static void reference(const char *text, size_t n) {
+  struct bk_oci_ref r, again;
+  struct bk_err err;
+  if (bk_oci_ref_parse(&r, text, n, &err)) {
+    REQUIRE(strncmp(err.code, "oci.", 4) == 0 && !r.registry);
+    return;
+  }
+  REQUIRE(bk_oci_is_registry(r.registry) && bk_oci_is_repository(r.repository));
+  REQUIRE(r.tag || r.digest);
+  char *canonical = bk_oci_ref_text(&r); /* reads back as itself */
+  REQUIRE(bk_oci_ref_parse(&again, canonical, strlen(canonical), &err) == 0);
+  char *same = bk_oci_ref_text(&again);
+  REQUIRE(strcmp(canonical, same) == 0);
+  free(canonical);
+  free(same);
+  bk_oci_ref_free(&r);
+  bk_oci_ref_free(&again);
+}
+
+static void challenge(const char *text) {
+  struct oci_challenge list[4];
+  size_t n = oci_challenges_parse(text, list, 0, 4);
+  n = oci_challenges_parse(text, list, n, 4);
+  REQUIRE(n <= 4);
+  for (size_t i = 0; i < n; i++) REQUIRE(list[i].scheme[0]);
+  oci_challenges_free(list, n);
+}
+
+static void manifest(const char *text, size_t n) {
+  struct bk_err err;
+  struct bk_oci_desc d;
+  char *type = NULL;
+  if (bk_oci_manifest_check(text, n, NULL, &type, &err) == 0) REQUIRE(type);
+  free(type);
+  if (bk_oci_index_select(text, n, "linux/arm/v7", &d, &err) == 0)
+    REQUIRE(bk_oci_is_digest(d.digest) && d.size >= 0);
+  bk_oci_desc_free(&d);
+  struct bk_buf view = {.p = (char *)text, .len = n};
+  free(oci_subject(&view));
+}
+
+static void credentials(const char *text, size_t n) {
+  struct oci_cred c = {0};
+  struct bk_err err;
+  char *helper;
+  int rc = oci_cred_from_json(text, n, "ghcr.io", "org/app", &c, &helper, &err);
+  REQUIRE(rc <= 0 || !oci_cred_empty(&c));
+  free(helper);
+  oci_cred_clear(&c);
+}
+
+static void scopes(char *text) {
+  char *nl = strchr(text, '\n');
+  if (nl) *nl = '\0';
+  (void)oci_scope_covers(text, nl ? nl + 1 : text);
+  if (strspn(text, "abc:, ") == strlen(text)) (void)oci_scope_covers(text, text);
+}
+
+static void next_link(const char *text) {
+  struct bk_http_header h = {.name = (char *)"link", .value = (char *)text};
+  struct bk_http_res res = {.headers = &h, .nheaders = 1, .url = (char *)"https://r.example/v2/a"};
+  struct oci_host host = {.base = (char *)"https://r.example"};
+  char *url = oci_next_link(&host, &res);
+  REQUIRE(!url || strncmp(url, "https://r.example", 17) == 0);
+  free(url);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  if (size == 0) return 0;
+  char *text = bk_strndup((const char *)data + 1, size - 1);
+  size_t n = size - 1, k;
+  switch (data[0]) {
+  case 'r': reference(text, n); break;
+  case 'c': challenge(text); break;
+  case 'm': manifest(text, n); break;
+  case 'a': credentials(text, n); break;
+  case 's': scopes(text); break;
+  case 'l': next_link(text); break;
+  case 'b': free(oci_base64(text, n, &k)); break;
+  default: break;
+  }
+  free(text);
+  return 0;
+}
