@@ -1,5 +1,5 @@
-/* JSON (RFC 8259) reading on jansson with positions and limits; the caller owns *out and releases it
- * with json_decref. Writing is the binding's business: it works on Lua values. */
+/* JSON (RFC 8259): reading on jansson with positions and limits, where the caller owns *out and
+ * releases it with json_decref; and the parts that a writer needs. */
 #ifndef BK_JSON_H
 #define BK_JSON_H
 
@@ -9,16 +9,23 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum { BK_JSON_UNIQUE = 1 }; /* duplicate object keys are an error */
+enum { BK_JSON_UNIQUE = 1 }; /* duplicate object keys are an error; else the last one counts */
 
-/* Parses one document; errors carry "name:line:col" in err->where and code json.syntax. */
+/* Levels of nesting, for reading and writing alike. */
+enum { BK_JSON_DEPTH = 500 };
+
+/* Parses one document of up to 256 MiB. err->code is json.syntax, json.too_deep or json.too_large,
+ * err->where "name:line:col" (both from 1, col in characters; a name over 200 bytes is cut). */
 int bk_json_parse(const char *text, size_t len, const char *name, int flags, json_t **out,
                   struct bk_err *err) BK_WARN_UNUSED;
 
-/* Appends a JSON string literal. False when s is not UTF-8 (nothing sensible can be written). */
-bool bk_json_quote(struct bk_buf *out, const char *s, size_t len);
+/* Appends a JSON string literal, escaping control characters, quote and backslash as Python's
+ * json.dumps(ensure_ascii=False) does. Malformed UTF-8 becomes U+FFFD when lossy, else it gives
+ * false. */
+bool bk_json_quote(struct bk_buf *out, const char *s, size_t len, bool lossy);
 
-/* Appends a number as Python's json module does: shortest form that reads back the same. */
-bool bk_json_real(struct bk_buf *out, double v); /* false for NaN and infinities */
+/* Appends a number as Python does: the shortest text that reads back the same, with ".0" or an
+ * exponent. False for NaN and infinities, which JSON cannot express. */
+bool bk_json_real(struct bk_buf *out, double v);
 
 #endif

@@ -1,6 +1,7 @@
-/* bakery.json. Arrays read from JSON carry the metatable json.array_mt; ordered objects (json.object,
- * decode with ordered=true) keep their keys' order in a weak side table, so that they read, write and
- * count like plain tables. */
+/* bakery.json. Arrays read from JSON carry the metatable json.array_mt; ordered objects
+ * (json.object, decode with ordered=true) keep their keys' order in a weak side table, so that they
+ * read, write and count like plain tables. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "json/json.h"
@@ -8,9 +9,9 @@
 
 #define ARRAY "bakery.json.array"
 #define OBJECT "bakery.json.object"
-#define ORDERS "bakery.json.orders" /* registry: object -> { keys…, [key] in set } */
-
-enum { MAX_DEPTH = 500 };
+#define ORDERS "bakery.json.orders" /* registry: object -> { key1, …, [0] = { [key] = true } } */
+#define TREE "bakery.json.tree"     /* json_t * that Lua frees when a call raises */
+#define BUFFER "bakery.json.buffer"
 
 static const char NULL_VALUE = 0; /* json.null is a light userdata: equal only to itself */
 
@@ -18,7 +19,7 @@ static void push_null(lua_State *L) { lua_pushlightuserdata(L, (void *)&NULL_VAL
 
 /* --- ordered objects ------------------------------------------------------------------------- */
 
-/* Pushes the order list of the object at idx: { key1, key2, … , set = { key = true } }. */
+/* Pushes the order list of the object at idx. */
 static void push_order(lua_State *L, int idx) {
   idx = lua_absindex(L, idx);
   lua_getfield(L, LUA_REGISTRYINDEX, ORDERS);
@@ -54,6 +55,7 @@ static void note_key(lua_State *L, int oidx, int kidx) {
 }
 
 static int object_newindex(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
   if (!lua_isnil(L, 3)) {
     push_order(L, 1);
     note_key(L, -1, 2);
@@ -80,6 +82,7 @@ static int object_next(lua_State *L) {
 }
 
 static int object_pairs(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
   push_order(L, 1);
   lua_pushinteger(L, 0);
   lua_pushvalue(L, 1);
@@ -102,12 +105,74 @@ static bool has_meta(lua_State *L, int idx, const char *tname) {
   return same;
 }
 
+/* --- key lists ------------------------------------------------------------------------------- */
+
+struct key {
+  const char *s; /* owned by the table that has the key */
+  size_t len;
+};
+
+static int by_bytes(const void *a, const void *b) {
+  const struct key *x = a, *y = b;
+  int c = memcmp(x->s, y->s, x->len < y->len ? x->len : y->len);
+  return c ? c : (x->len > y->len) - (x->len < y->len);
+}
+
+/* Leaves a userdata with the string keys of the table at idx on the stack, sorted by bytes (that is
+ * code point order); raises for other keys. */
+static struct key *push_sorted_keys(lua_State *L, int idx, size_t *count) {
+  idx = lua_absindex(L, idx);
+  size_t n = 0;
+  lua_pushnil(L);
+  while (lua_next(L, idx)) {
+    lua_pop(L, 1);
+    if (lua_type(L, -1) != LUA_TSTRING)
+      luaL_error(L, "object key: expected a string, got a %s", luaL_typename(L, -1));
+    n++;
+  }
+  struct key *keys = lua_newuserdatauv(L, (n + 1) * sizeof *keys, 0);
+  size_t i = 0;
+  lua_pushnil(L);
+  while (lua_next(L, idx)) {
+    lua_pop(L, 1);
+    keys[i].s = lua_tolstring(L, -1, &keys[i].len);
+    i++;
+  }
+  qsort(keys, n, sizeof *keys, by_bytes);
+  *count = n;
+  return keys;
+}
+
+/* The table at 1 into the new object at 2, in its order or, for a plain table, sorted. */
+static void copy_fields(lua_State *L) {
+  size_t n;
+  if (has_meta(L, 1, OBJECT)) {
+    push_order(L, 1);
+    n = (size_t)lua_rawlen(L, 3);
+    for (size_t i = 1; i <= n; i++) {
+      lua_rawgeti(L, 3, (lua_Integer)i);
+      lua_pushvalue(L, -1);
+      if (lua_rawget(L, 1) != LUA_TNIL) lua_settable(L, 2);
+      else lua_pop(L, 2);
+    }
+    return;
+  }
+  const struct key *keys = push_sorted_keys(L, 1, &n);
+  for (size_t i = 0; i < n; i++) {
+    lua_pushlstring(L, keys[i].s, keys[i].len);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, 1);
+    lua_settable(L, 2);
+  }
+}
+
 static int l_object(lua_State *L) {
   lua_settop(L, 1);
   new_object(L);
   if (lua_isnil(L, 1)) return 1;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+  if (n == 0) copy_fields(L);
   for (lua_Integer i = 1; i <= n; i++) {
     luaL_argcheck(L, lua_rawgeti(L, 1, i) == LUA_TTABLE, 1, "list of { key, value } expected");
     lua_rawgeti(L, -1, 1);
@@ -116,6 +181,7 @@ static int l_object(lua_State *L) {
     lua_settable(L, 2);
     lua_settop(L, 2);
   }
+  lua_settop(L, 2);
   return 1;
 }
 
@@ -140,8 +206,9 @@ static int l_pairs(lua_State *L) {
 }
 
 static int l_is_array(lua_State *L) {
-  lua_pushboolean(L, lua_istable(L, 1) &&
-                         (has_meta(L, 1, ARRAY) || (!has_meta(L, 1, OBJECT) && lua_rawlen(L, 1) > 0)));
+  bool yes = lua_istable(L, 1) && !has_meta(L, 1, OBJECT) &&
+             (has_meta(L, 1, ARRAY) || lua_rawlen(L, 1) > 0);
+  lua_pushboolean(L, yes);
   return 1;
 }
 
@@ -193,11 +260,24 @@ static void push_json(lua_State *L, const json_t *v, const struct decode *how) {
   }
 }
 
-static int box_gc(lua_State *L) {
+static int tree_gc(lua_State *L) {
   json_t **box = lua_touserdata(L, 1);
   json_decref(*box);
   *box = NULL;
   return 0;
+}
+
+/* As bk_lua_fail, with line and col out of where ("name:line:col"). */
+static int fail(lua_State *L, const struct bk_err *err) {
+  bk_lua_fail(L, err);
+  const char *col = strrchr(err->where, ':'), *line = col;
+  if (!col) return 2;
+  while (line > err->where && line[-1] != ':') line--;
+  lua_pushinteger(L, atoi(line));
+  lua_setfield(L, -2, "line");
+  lua_pushinteger(L, atoi(col + 1));
+  lua_setfield(L, -2, "col");
+  return 2;
 }
 
 static int l_decode(lua_State *L) {
@@ -210,10 +290,9 @@ static int l_decode(lua_State *L) {
   struct decode how = {.ordered = bk_opt_bool(L, 2, "ordered", false)};
   int flags = bk_opt_bool(L, 2, "unique", false) ? BK_JSON_UNIQUE : 0;
   if (bk_opt_get(L, 2, "null")) how.null = lua_gettop(L);
-  bk_class(L, "bakery.json.box", NULL, box_gc);
-  json_t **box = bk_box(L, sizeof *box, "bakery.json.box"); /* frees the tree if Lua raises */
+  json_t **box = bk_box(L, sizeof *box, TREE);
   struct bk_err err;
-  if (bk_json_parse(text, n, name, flags, box, &err)) return bk_lua_fail(L, &err);
+  if (bk_json_parse(text, n, name, flags, box, &err)) return fail(L, &err);
   push_json(L, *box, &how);
   json_decref(*box);
   *box = NULL;
@@ -225,7 +304,7 @@ static int l_decode(lua_State *L) {
 struct encode {
   struct bk_buf *out;
   int indent; /* 0 = compact */
-  bool sort;
+  bool sort, lossy;
 };
 
 static void newline(struct encode *e, int depth) {
@@ -251,59 +330,70 @@ static void write_array(lua_State *L, struct encode *e, int depth) {
   bk_buf_addc(e->out, ']');
 }
 
-/* Pushes the list of the table's keys: in order for ordered objects unless sort, else sorted. */
-static void push_keys(lua_State *L, bool sort) {
-  int obj = lua_gettop(L);
-  bool ordered = has_meta(L, obj, OBJECT);
-  if (ordered && !sort) return push_order(L, obj);
-  lua_newtable(L);
-  lua_Integer n = 0;
-  lua_pushnil(L);
-  while (lua_next(L, obj)) {
-    lua_pop(L, 1);
-    if (lua_type(L, -1) != LUA_TSTRING)
-      luaL_error(L, "cannot encode: object key is a %s", luaL_typename(L, -1));
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, obj + 1, ++n);
+/* One field of the object at obj; the key is on the stack top and is popped. */
+static void write_field(lua_State *L, struct encode *e, int obj, int depth, bool *any) {
+  if (lua_type(L, -1) != LUA_TSTRING)
+    luaL_error(L, "object key: expected a string, got a %s", luaL_typename(L, -1));
+  lua_pushvalue(L, -1);
+  if (lua_rawget(L, obj) != LUA_TNIL) { /* nil: deleted since it was ordered */
+    bk_buf_addc(e->out, *any ? ',' : '{');
+    *any = true;
+    newline(e, depth + 1);
+    size_t len;
+    const char *key = lua_tolstring(L, -2, &len);
+    if (!bk_json_quote(e->out, key, len, e->lossy))
+      luaL_error(L, "cannot encode: key is not UTF-8");
+    bk_buf_adds(e->out, e->indent ? ": " : ":");
+    write_value(L, e, depth + 1);
   }
-  lua_getglobal(L, "table");
-  lua_getfield(L, -1, "sort");
-  lua_remove(L, -2);
-  lua_pushvalue(L, obj + 1);
-  lua_call(L, 1, 0);
+  lua_pop(L, 2);
 }
 
 static void write_object(lua_State *L, struct encode *e, int depth) {
-  push_keys(L, e->sort);
+  int obj = lua_gettop(L);
   bool any = false;
-  lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
-  for (lua_Integer i = 1; i <= n; i++) {
-    lua_rawgeti(L, -1, i);
-    lua_pushvalue(L, -1);
-    if (lua_rawget(L, -4) == LUA_TNIL) { /* deleted since */
-      lua_pop(L, 2);
-      continue;
+  if (has_meta(L, obj, OBJECT) && !e->sort) {
+    push_order(L, obj);
+    lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+    for (lua_Integer i = 1; i <= n; i++) {
+      lua_rawgeti(L, obj + 1, i);
+      write_field(L, e, obj, depth, &any);
     }
-    bk_buf_addc(e->out, any ? ',' : '{');
-    any = true;
-    newline(e, depth + 1);
-    if (lua_type(L, -2) != LUA_TSTRING)
-      luaL_error(L, "cannot encode: object key is a %s", luaL_typename(L, -2));
-    size_t len;
-    const char *key = lua_tolstring(L, -2, &len);
-    if (!bk_json_quote(e->out, key, len)) luaL_error(L, "cannot encode: key is not UTF-8");
-    bk_buf_adds(e->out, e->indent ? ": " : ":");
-    write_value(L, e, depth + 1);
-    lua_pop(L, 2);
+  } else {
+    size_t n;
+    const struct key *keys = push_sorted_keys(L, obj, &n);
+    for (size_t i = 0; i < n; i++) {
+      lua_pushlstring(L, keys[i].s, keys[i].len);
+      write_field(L, e, obj, depth, &any);
+    }
   }
-  lua_pop(L, 1);
+  lua_settop(L, obj);
   if (!any) return bk_buf_adds(e->out, "{}");
   newline(e, depth);
   bk_buf_addc(e->out, '}');
 }
 
+/* A table without array_mt is a list when all its keys are 1 … n. */
+static bool is_list(lua_State *L, int idx) {
+  if (has_meta(L, idx, ARRAY)) return true;
+  size_t n = (size_t)lua_rawlen(L, idx), have = 0;
+  if (n == 0 || has_meta(L, idx, OBJECT)) return false;
+  idx = lua_absindex(L, idx);
+  lua_pushnil(L);
+  while (lua_next(L, idx)) {
+    lua_pop(L, 1);
+    if (!lua_isinteger(L, -1) || lua_tointeger(L, -1) < 1 || (size_t)lua_tointeger(L, -1) > n)
+      luaL_error(L, "cannot encode a table with list items and other fields, such as '%s'",
+                 luaL_tolstring(L, -1, NULL));
+    have++;
+  }
+  if (have != n) luaL_error(L, "cannot encode a list with holes");
+  return true;
+}
+
 static void write_value(lua_State *L, struct encode *e, int depth) {
-  if (depth > MAX_DEPTH) luaL_error(L, "cannot encode: nested deeper than %d (a cycle?)", MAX_DEPTH);
+  if (depth > BK_JSON_DEPTH)
+    luaL_error(L, "cannot encode: nested deeper than %d levels (a cycle?)", BK_JSON_DEPTH);
   luaL_checkstack(L, 12, "JSON nesting");
   switch (lua_type(L, -1)) {
     case LUA_TNIL: bk_buf_adds(e->out, "null"); return;
@@ -316,12 +406,12 @@ static void write_value(lua_State *L, struct encode *e, int depth) {
     case LUA_TSTRING: {
       size_t n;
       const char *s = lua_tolstring(L, -1, &n);
-      if (!bk_json_quote(e->out, s, n)) luaL_error(L, "cannot encode: string is not UTF-8");
+      if (!bk_json_quote(e->out, s, n, e->lossy))
+        luaL_error(L, "cannot encode: string is not UTF-8");
       return;
     }
     case LUA_TTABLE:
-      if (has_meta(L, -1, ARRAY) || (!has_meta(L, -1, OBJECT) && lua_rawlen(L, -1) > 0))
-        write_array(L, e, depth);
+      if (is_list(L, -1)) write_array(L, e, depth);
       else write_object(L, e, depth);
       return;
     case LUA_TLIGHTUSERDATA:
@@ -338,14 +428,15 @@ static int buf_gc(lua_State *L) {
 }
 
 static int l_encode(lua_State *L) {
-  static const char *const names[] = {"indent", "sort", NULL};
+  static const char *const names[] = {"indent", "sort", "lossy", NULL};
   luaL_checkany(L, 1);
   bk_opts(L, 2, names);
-  struct encode e = {.indent = (int)bk_opt_int(L, 2, "indent", 0), .sort = bk_opt_bool(L, 2, "sort", false)};
-  luaL_argcheck(L, e.indent >= 0 && e.indent <= 16, 2, "indent from 0 to 16 expected");
+  lua_Integer indent = bk_opt_int(L, 2, "indent", 0);
+  luaL_argcheck(L, indent >= 0 && indent <= 16, 2, "indent from 0 to 16 expected");
+  struct encode e = {.indent = (int)indent, .sort = bk_opt_bool(L, 2, "sort", false)};
+  e.lossy = bk_opt_bool(L, 2, "lossy", false);
   lua_settop(L, 1);
-  bk_class(L, "bakery.json.buffer", NULL, buf_gc);
-  e.out = bk_box(L, sizeof *e.out, "bakery.json.buffer");
+  e.out = bk_box(L, sizeof *e.out, BUFFER);
   lua_pushvalue(L, 1);
   write_value(L, &e, 0);
   if (e.out->overflow) return luaL_error(L, "cannot encode: document too large");
@@ -366,6 +457,8 @@ BK_EXPORT int luaopen_bakery_json(lua_State *L) {
                                        {"object", l_object},     {"array", l_array},
                                        {"pairs", l_pairs},       {"is_array", l_is_array},
                                        {NULL, NULL}};
+  bk_class(L, TREE, NULL, tree_gc);
+  bk_class(L, BUFFER, NULL, buf_gc);
   if (lua_getfield(L, LUA_REGISTRYINDEX, ORDERS) == LUA_TNIL) {
     lua_newtable(L);
     lua_createtable(L, 0, 1);
