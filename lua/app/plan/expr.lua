@@ -6,8 +6,8 @@
 ---   unary = "!" unary | "(" expr ")" | FIELD [ OPERATOR VALUE ]
 ---
 --- FIELD: image version variant os platform channel, and the flags latest matrix dev primary.
---- OPERATOR: == != =~ !~ < <= > >=. A value is a word or a text in quotes. == on os and variant takes
---- the name or its spelling in tags or files; < and > compare versions; =~ searches a regular
+--- OPERATOR: == != =~ !~ < <= > >=. A value is a word or a text in quotes. == on os and variant
+--- takes the name or its spelling in tags or files; < and > compare versions; =~ searches a regular
 --- expression.
 local problems = require "app.project.problems"
 local regex = require "bakery.regex"

@@ -73,7 +73,9 @@ function kinds.object(t)
     if field.doc then value.description = field.doc end
     local default = field.default
     local plain = default ~= nil and type(default) ~= "function"
-    if plain and (type(default) ~= "table" or #default > 0) then value.default = literal(default) end
+    if plain and (type(default) ~= "table" or #default > 0) then
+      value.default = literal(default)
+    end
     if not field.hidden then properties[field[1]] = value end
     for _, alias in ipairs(field.aliases or {}) do properties[alias] = value end
     if field.required and field.aliases then

@@ -166,13 +166,14 @@ local function environment(root)
   }
 end
 
-local function render_error(err, image, version, variant, full, destination)
+-- An error of a template with what was being rendered; `source` is relative to the project.
+local function render_error(err, run, variant, source, destination)
   local line = err.line or tonumber(tostring(err.where or ""):match(":(%d+):?%d*$"))
-  local text = { ("Error rendering template %s%s: %s"):format(full,
+  local text = { ("Error rendering template %s%s: %s"):format(source,
     line and (", line %d"):format(line) or "", err.message or tostring(err)) }
   local function bullet(name, value) text[#text + 1] = ("  - %s: %s"):format(name, value) end
-  bullet("Image", image.name)
-  bullet("Version", version and version.name or "matrix")
+  bullet("Image", run.image.name)
+  bullet("Version", run.version and run.version.name or "matrix")
   if variant then bullet("Variant", variant.name) end
   bullet("Destination", destination)
   return problems.problem(err.code or "template.error", table.concat(text, "\n"), {
@@ -188,9 +189,9 @@ end
 local Run = {}
 Run.__index = Run
 
-function Run:fail(err, variant, full, destination)
-  self.errors[#self.errors + 1] = render_error(err, self.image, self.version, variant, full,
-    destination)
+function Run:fail(err, variant, path, destination)
+  local source = self.image.subpath .. "/template/" .. path
+  self.errors[#self.errors + 1] = render_error(err, self, variant, source, destination)
 end
 
 function Run:add(path, text, mode, copy)
@@ -199,9 +200,9 @@ function Run:add(path, text, mode, copy)
 end
 
 -- Renders one template for every variant that it concerns.
-function Run:template(path, full, text, mode)
+function Run:template(path, text, mode)
   local compiled, err = self.env:compile(text:gsub("\r\n?", "\n"), { name = path })
-  if not compiled then return self:fail(err, nil, full, self.dir) end
+  if not compiled then return self:fail(err, nil, path, self.dir) end
   local list = outputs(self.image, self.version, self.os, path, self.vars)
   if #list == 0 then
     self.notes[#self.notes + 1] = ("%s: no such operating system in %s %s, skipped"):format(path,
@@ -213,7 +214,7 @@ function Run:template(path, full, text, mode)
     if out then
       self:add(item.path, M.normalise(out), mode)
     else
-      self:fail(err, item.variant, full, self.dir .. "/" .. item.path)
+      self:fail(err, item.variant, path, self.dir .. "/" .. item.path)
     end
   end
 end
@@ -226,7 +227,7 @@ function Run:file(path)
   stat, err = fs.stat(full, true)
   if not stat then return nil, err end
   if is_template(path) then
-    self:template(path, full, text, stat.mode & 511)
+    self:template(path, text, stat.mode & 511)
   else
     self:add(path, text, stat.mode & 511, full)
   end
@@ -243,6 +244,7 @@ end
 ---@param opts app.project.render_options|nil
 ---@return table[]|nil files {path=relative to the project, text=, mode=, copy=source file|nil}
 ---@return table[] err_or_notes list of all errors, or notes about skipped templates
+---@return table[]|nil good with errors: the files that could be rendered
 function M.render(project, image, version, opts)
   local root = fs.join(project.dir, image.subpath, "template")
   if not fs.is_dir(root) then
@@ -264,7 +266,7 @@ function M.render(project, image, version, opts)
     if wanted(filters, path) then ok, err = run:file(path) end
     if not ok then return nil, problems.list { err } end
   end
-  if #run.errors > 0 then return nil, run.errors end
+  if #run.errors > 0 then return nil, run.errors, run.files end
   return run.files, run.notes
 end
 
