@@ -27,6 +27,7 @@ struct bk_scan_result {
  *     'd' directories: the same digest of their extended attributes
  *     'l' symlinks: target;  'c', 'b' devices: rdev;  'p' fifos, 's' sockets: nothing
  *     'h' further links to a file of this root: path of the first (and no mode, uid, gid)
+ *   extended attributes = name NUL, length in decimal ':', value; sorted by name
  * with texts as 32-bit length and bytes, mode, uid and gid in 32, size and rdev in 64 bits, all
  * little endian; path is relative to the root. Times, the place of the tree and the order of its
  * directories do not matter. Changing this form changes every COPY key. */

@@ -31,7 +31,10 @@ static int failed(const struct bk_target *t, const char *what, struct bk_err *er
   return bk_fail_errno(err, errno, "copy to '/%s': %s", t->path, what);
 }
 
-/* Owner and mode of something just made by us with mode `made`; fd or, when fd < 0, by path. */
+#define UNKNOWN 01000000 /* no mode at all */
+
+/* Owner and mode of something that has mode `made` and our ids, or UNKNOWN ones; by fd or, when
+ * fd < 0, by path. */
 static int set_owner_mode(struct bk_copy *c, const struct bk_target *t, int fd, mode_t made,
                           const struct stat *st, bool keep, struct bk_err *err) {
   struct bk_dest *d = c->dest;
@@ -39,7 +42,7 @@ static int set_owner_mode(struct bk_copy *c, const struct bk_target *t, int fd, 
   gid_t gid;
   mode_t mode = want_mode(c, st, keep);
   want_owner(c, st, keep, &uid, &gid);
-  bool owner = uid != geteuid() || gid != getegid() || d->setgid || keep;
+  bool owner = uid != geteuid() || gid != getegid() || d->setgid || made == UNKNOWN;
   d->setgid |= S_ISDIR(st->st_mode) && (mode & S_ISGID);
   if (owner && bk_dest_chown(d, fd < 0 ? d->fd : fd, fd < 0 ? t->path : "", uid, gid))
     return failed(t, "set owner", err);
@@ -210,7 +213,7 @@ int bk_copy_put(struct bk_copy *c, const struct bk_target *t, const struct bk_ob
                              : put_special(c, t, &ent->st, err);
   if (rc) return -1;
   bool owner = !o->keep || c->has_ids;
-  if (owner && set_owner_mode(c, t, -1, 01000000, &ent->st, o->keep, err)) return -1;
+  if (owner && set_owner_mode(c, t, -1, UNKNOWN, &ent->st, o->keep, err)) return -1;
   struct timespec times[2] = {ent->st.st_atim, bk_dest_clamp(c->dest, ent->st.st_mtim)};
   if (utimensat(c->dest->fd, t->path, times, AT_SYMLINK_NOFOLLOW))
     return failed(t, "set time", err);
@@ -228,7 +231,7 @@ static bool is_implied(const struct stat *st) {
 static int dir_metadata(struct bk_copy *c, const struct bk_target *t, const struct bk_object *o,
                         struct bk_err *err) {
   const struct stat *st = &o->found->ent->st;
-  if (set_owner_mode(c, t, -1, 01000000, st, o->keep, err)) return -1;
+  if (set_owner_mode(c, t, -1, UNKNOWN, st, o->keep, err)) return -1;
   cleanup_close int from = bk_found_open(o->sel, o->found, O_RDONLY | O_DIRECTORY);
   if (from < 0) return bk_fail_errno(err, errno, "open '%s'", o->found->name);
   cleanup_close int to =
@@ -271,7 +274,7 @@ int bk_copy_put_inline(struct bk_copy *c, const struct bk_target *t,
       openat(c->dest->fd, t->path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (to < 0) return failed(t, "create file", err);
   if (bk_write_all(to, file->data, file->len)) return failed(t, "write", err);
-  if (set_owner_mode(c, t, to, 01000000, &st, false, err)) return -1;
+  if (set_owner_mode(c, t, to, 0600 & ~c->dest->umask, &st, false, err)) return -1;
   c->dest->entries++;
   struct timespec times[2] = {c->dest->new_time, c->dest->new_time};
   return futimens(to, times) ? failed(t, "set time", err) : 0;

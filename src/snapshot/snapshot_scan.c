@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "archive/pack.h"
@@ -116,9 +117,10 @@ static int hash_xattrs(int fd, unsigned char out[32]) {
     unsigned char raw[64];
     bk_digest_init(&d, BK_SHA256);
     for (size_t i = 0; i < x.n; i++) {
+      char len[24];
+      int n = snprintf(len, sizeof len, "%zu:", x.v[i].len);
       bk_digest_update(&d, x.v[i].name, strlen(x.v[i].name) + 1);
-      uint64_t len = x.v[i].len;
-      bk_digest_update(&d, &len, sizeof len);
+      bk_digest_update(&d, len, (size_t)n);
       bk_digest_update(&d, x.v[i].value, x.v[i].len);
     }
     bk_digest_raw(&d, raw);
@@ -215,7 +217,8 @@ static int hash_all(struct scan *s, struct bk_err *err) {
 /* --- the digest ------------------------------------------------------------------------------ */
 
 static void put_u32(struct bk_buf *b, uint32_t v) {
-  for (int i = 0; i < 4; i++) bk_buf_addc(b, (char)(v >> (8 * i)));
+  char le[4] = {(char)v, (char)(v >> 8), (char)(v >> 16), (char)(v >> 24)};
+  bk_buf_add(b, le, sizeof le);
 }
 
 static void put_u64(struct bk_buf *b, uint64_t v) {
