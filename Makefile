@@ -38,7 +38,7 @@ LIBS_oci := -lm
 LIBS_json := -ljansson
 LIBS_loop := -luv
 LIBS_regex := -lpcre2-8
-LIBS_sandbox := -lseccomp -lcap
+LIBS_sandbox := -lseccomp
 LIBS_store := -lsqlite3
 LIBS_yaml := -lyaml
 LIBS_template := -lpcre2-8
@@ -46,7 +46,7 @@ LIBS_template := -lpcre2-8
 # The program takes static archives where Debian has them: it starts in a millisecond and runs on
 # machines without the libraries. libcurl and libarchive are opened when first used.
 STATIC := -l:libyaml.a -l:libjansson.a -l:libpcre2-8.a -l:libuv_a.a -l:libdeflate.a -l:libzstd.a \
-  -l:libz.a -l:libcrypto.a -l:libseccomp.a -l:libcap.a -l:libsqlite3.a -l:liblua5.4.a
+  -l:libz.a -l:libcrypto.a -l:libseccomp.a -l:libsqlite3.a -l:liblua5.4.a
 HOST_LIBS := $(STATIC) -lisal -lm -ldl -lpthread
 
 srcs = $(wildcard src/$(1)/*.c)
@@ -159,6 +159,10 @@ bench: deps ## our figures beside a peer's, same machine, same run
 
 peers: ## Go programs that Debian lacks (crane, regctl, oras, goss …) into build/peers
 	@sh tests/peers.sh build/peers
+
+parity: ## plans, files and validation beside the reference's, from PyPI
+	@$(MAKE) -s build/bakery
+	@build/bakery lua tests/parity/run.lua build/parity
 
 fuzz: ## libFuzzer on every parser, FUZZ_SECONDS each (clang)
 	@sh tests/fuzz/run.sh $(or $(FUZZ_SECONDS),20)

@@ -42,6 +42,10 @@ typedef void bk_child_fn(struct bk_child *child, void *arg);
 /* Starts s; `changed` is called on the loop when the child has exited and again when it is gone. */
 struct bk_child *bk_child_open(struct bk_loop *loop, const struct bk_spawn *s, bk_child_fn *changed,
                                void *arg, struct bk_err *err);
+/* The same for a child that is running already (pidfd is taken over, -1: none); only the process
+ * itself is signalled. */
+struct bk_child *bk_child_adopt(struct bk_loop *loop, pid_t pid, int pidfd, bk_child_fn *changed,
+                                void *arg);
 pid_t bk_child_pid(const struct bk_child *child);
 /* Exited: wait status and seconds since the start are valid. */
 bool bk_child_exited(const struct bk_child *child, int *status, double *seconds);
@@ -49,7 +53,7 @@ bool bk_child_exited(const struct bk_child *child, int *status, double *seconds)
 bool bk_child_gone(const struct bk_child *child);
 /* Sends to the group; -1 with errno. */
 int bk_child_kill(struct bk_child *child, int sig);
-/* TERM to the group, KILL to what is left of it after `grace` seconds. */
+/* TERM to the group, KILL to what is left of it after `grace` seconds (0: KILL at once). */
 void bk_child_terminate(struct bk_child *child, double grace);
 /* Terminates after `seconds`; bk_child_timed_out tells. */
 void bk_child_limit(struct bk_child *child, double seconds, double grace);

@@ -134,17 +134,13 @@ static void on_loop_close(struct bk_loop_hook *hook) {
   c->owned = false; /* the owner is finalised already, or never will look again */
 }
 
-struct bk_child *bk_child_open(struct bk_loop *loop, const struct bk_spawn *s, bk_child_fn *changed,
-                               void *arg, struct bk_err *err) {
-  uint64_t started = now_ns();
-  pid_t pid;
-  if (bk_process_start(s, &pid, err)) return NULL;
+static struct bk_child *watch(struct bk_loop *loop, pid_t pid, pid_t group, int pidfd,
+                              uint64_t started, bk_child_fn *changed, void *arg) {
   struct bk_child *c = bk_calloc(1, sizeof *c);
   *c = (struct bk_child){.loop = loop, .changed = changed, .arg = arg, .pid = pid, .owned = true,
-                         .group = s->foreground ? 0 : pid, .started = started};
+                         .group = group, .started = started, .pidfd = pidfd};
   c->hook.close = on_loop_close;
   bk_loop_hook_add(loop, &c->hook);
-  c->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
   uv_timer_init(&loop->uv, &c->timer);
   c->timer.data = c;
   c->handles = 1;
@@ -159,6 +155,20 @@ struct bk_child *bk_child_open(struct bk_loop *loop, const struct bk_spawn *s, b
   }
   arm(c);
   return c;
+}
+
+struct bk_child *bk_child_open(struct bk_loop *loop, const struct bk_spawn *s, bk_child_fn *changed,
+                               void *arg, struct bk_err *err) {
+  uint64_t started = now_ns();
+  pid_t pid;
+  if (bk_process_start(s, &pid, err)) return NULL;
+  int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+  return watch(loop, pid, s->foreground ? 0 : pid, pidfd, started, changed, arg);
+}
+
+struct bk_child *bk_child_adopt(struct bk_loop *loop, pid_t pid, int pidfd, bk_child_fn *changed,
+                                void *arg) {
+  return watch(loop, pid, 0, pidfd, now_ns(), changed, arg);
 }
 
 pid_t bk_child_pid(const struct bk_child *c) { return c->pid; }
@@ -187,8 +197,12 @@ void bk_child_terminate(struct bk_child *c, double grace) {
   if (c->gone || c->killing) return;
   c->killing = true;
   c->kill_at = now_ns() + (uint64_t)(grace * 1e9);
-  bk_child_kill(c, SIGTERM);
-  bk_child_kill(c, SIGCONT); /* a stopped process would not see it */
+  if (grace > 0) {
+    bk_child_kill(c, SIGTERM);
+    bk_child_kill(c, SIGCONT); /* a stopped process would not see it */
+  } else {
+    kill_group(c);
+  }
   arm(c);
 }
 

@@ -1,0 +1,99 @@
+/* Runs one command over a stack of layer directories in namespaces of its own. Specs are borrowed
+ * for the call; a started box belongs to the caller, who waits for its pid (Linux >= 5.6; 5.11 for
+ * rootless). Everything mounted lives in the child's mount namespace and goes with it. */
+#ifndef BK_SANDBOX_H
+#define BK_SANDBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/* --- identity of this process ----------------------------------------------------------------- */
+
+enum bk_sandbox_mode {
+  BK_SANDBOX_NONE,   /* enter was not called */
+  BK_SANDBOX_ROOT,   /* real root: own mount namespace */
+  BK_SANDBOX_RANGE,  /* root of a user namespace with a range of ids */
+  BK_SANDBOX_SINGLE, /* root of a user namespace, the only id in it */
+};
+
+/* Makes this process root of namespaces in which sandboxes can be made; idempotent. Must run before
+ * there are threads when it needs a user namespace. */
+int bk_sandbox_enter(enum bk_sandbox_mode *mode, struct bk_err *err) BK_WARN_UNUSED;
+enum bk_sandbox_mode bk_sandbox_mode(void);
+const char *bk_sandbox_mode_name(enum bk_sandbox_mode mode);
+
+struct bk_id_range {
+  unsigned long first, count;
+};
+/* Ranges of `user` (name or decimal uid) in the text of /etc/subuid; malformed lines are skipped.
+ * Returns how many were stored, at most max. */
+size_t bk_sandbox_subids(const char *text, const char *user, unsigned uid, struct bk_id_range *out,
+                         size_t max);
+
+/* --- running ----------------------------------------------------------------------------------- */
+
+enum bk_sandbox_mount_type { BK_MOUNT_BIND, BK_MOUNT_TMPFS, BK_MOUNT_SECRET };
+
+struct bk_sandbox_mount {
+  enum bk_sandbox_mount_type type;
+  const char *target;         /* absolute, inside */
+  const char *source;         /* bind: host path */
+  const char *subpath;        /* bind: below source, resolved inside it; or NULL */
+  const char *data;           /* secret: its bytes; the file exists nowhere else */
+  size_t ndata;
+  uint64_t size;              /* tmpfs: bytes, 0 = half of the memory */
+  unsigned mode;              /* tmpfs, secret: permissions */
+  unsigned uid, gid;          /* secret */
+  bool ro;
+};
+
+enum bk_sandbox_security { BK_SECURITY_DEFAULT, BK_SECURITY_STRICT, BK_SECURITY_INSECURE };
+
+struct bk_sandbox_spec {
+  const char *const *lowers; /* lowest first; none for an empty root */
+  size_t nlowers;
+  const char *upper, *work;  /* work: empty, on upper's file system */
+  const char *const *argv, *const *env;
+  const char *cwd, *hostname;
+  unsigned uid, gid;
+  const gid_t *groups;
+  size_t ngroups;
+  const struct bk_sandbox_mount *mounts;
+  size_t nmounts;
+  bool private_net, userxattr;
+  enum bk_sandbox_security security;
+  uint64_t shm_size;
+  const char *hosts, *resolv; /* contents of /etc/hosts and /etc/resolv.conf; NULL: image's own */
+  int fds[3];                 /* standard streams, all valid */
+};
+
+struct bk_sandbox_box {
+  pid_t pid;
+  int pidfd;
+  char *stubs;    /* absolute inside paths that were made for mounts, NUL-separated; caller frees */
+  size_t nstubs;  /* bytes */
+};
+
+/* Returns when the command has been executed, or could not be (code sandbox.not_found,
+ * sandbox.not_executable, sandbox.setup or an errno). Blocks for milliseconds: call it on a worker
+ * thread. The box is killed when the calling thread ends. */
+int bk_sandbox_start(const struct bk_sandbox_spec *spec, struct bk_sandbox_box *box,
+                     struct bk_err *err) BK_WARN_UNUSED;
+
+/* --- what is possible here ---------------------------------------------------------------------- */
+
+struct bk_sandbox_probe {
+  bool root, userns, overlay, overlay_userxattr, newuidmap, seccomp, pidfd, net, proc;
+  unsigned long subuid_count;
+  char tier;             /* builder tiers A, B, D, E, G; C and F need what is not built in */
+  const char *cgroup;    /* "v1" | "v2" | "hybrid" | "none" */
+  char reasons[8][160];  /* "name: why" of what does not work */
+  size_t nreasons;
+};
+void bk_sandbox_probe(struct bk_sandbox_probe *out);
+
+#endif

@@ -1,0 +1,117 @@
+/* Between the files of the sandbox core: the plan that the parent makes and the child carries out.
+ * The child shares the parent's memory and runs while its thread waits (vfork): it makes system
+ * calls, touches nothing but the plan, and never allocates. */
+#ifndef BK_SANDBOX_INT_H
+#define BK_SANDBOX_INT_H
+
+#include <linux/filter.h>
+#include <stdbool.h>
+#include <sys/resource.h>
+
+#include "base/mem.h"
+#include "sandbox/sandbox.h"
+
+enum op_kind {
+  OP_PRIVATE,  /* nothing mounted here is seen outside */
+  OP_OVERLAY,  /* the root from lowers, upper and work */
+  OP_SCRATCH,  /* the root is upper alone */
+  OP_SUPPORT,  /* tmpfs for our own files, over the host path `path` */
+  OP_FILE,     /* data -> support file `source` */
+  OP_EMPTY,    /* support directory `source` */
+  OP_MOUNT,    /* new file system `fstype` with `conf` at `path` */
+  OP_BIND,     /* host path or support file `source` at `path` */
+  OP_NODE,     /* character device `path`: mknod, or the host's bound over a file */
+  OP_LINK,     /* symlink `path` -> source */
+  OP_DIR,      /* directory `path` */
+  OP_MASK,     /* hides `path` */
+  OP_READONLY, /* makes `path` read-only */
+  OP_PIVOT,
+  OP_HOSTNAME,
+  OP_LOOPBACK,
+  OP_STDIO,
+  OP_CLOSE, /* every descriptor but the standard streams and the parent's pidfd */
+  OP_CWD,
+  OP_BOUNDING,
+  OP_SECCOMP,
+  OP_IDS,
+  OP_CAPS,
+  OP_NO_NEW_PRIVS,
+  OP_DEATH, /* die with the parent */
+  OP_EXEC,
+  OP_COUNT,
+};
+
+struct op {
+  enum op_kind kind;
+  bool optional;   /* a missing target or source, or a refusal, is no error */
+  bool support;    /* `source` is a name in the support tmpfs */
+  bool own;        /* may be made without being reported: lies in a mount of ours */
+  const char *path, *source, *subpath, *fstype;
+  const char *const *conf; /* key, value, …, NULL */
+  unsigned long attrs;     /* MOUNT_ATTR_* */
+  unsigned mode, uid, gid, dev;
+  const char *data;
+  size_t ndata;
+};
+
+struct plan {
+  const struct bk_sandbox_spec *spec;
+  struct bk_arena arena;
+  struct op *ops;
+  size_t nops, cap;
+  bool userns, single;
+  uint64_t keep_caps;
+  struct sock_fprog filter;  /* borrowed from the cache */
+  const char *const *files;  /* candidates for execve */
+  int parent_fd;
+  struct rlimit nofile;
+  char *options;             /* room for overlay's option string */
+  size_t noptions;
+
+  /* Written by the child. */
+  const struct op *failed;
+  int error;
+  const char *object, *detail;
+  int root_fd, support_fd;
+  size_t root_prefix;        /* length of the root's path on the host */
+  char path[4096];
+  char stubs[16384];
+  size_t nstubs;
+};
+
+int sandbox_child(void *plan);        /* entry of the clone; returns only on failure */
+void sandbox_plan(struct plan *p);     /* fills in the steps; spec, userns and single are set */
+
+/* Steps that mount; 0 or -1 with errno. */
+int sandbox_do_private(struct plan *p, const struct op *op);
+int sandbox_do_overlay(struct plan *p, const struct op *op);
+int sandbox_do_scratch(struct plan *p, const struct op *op);
+int sandbox_do_support(struct plan *p, const struct op *op);
+int sandbox_do_file(struct plan *p, const struct op *op);
+int sandbox_do_empty(struct plan *p, const struct op *op);
+int sandbox_do_mount(struct plan *p, const struct op *op);
+int sandbox_do_bind(struct plan *p, const struct op *op);
+int sandbox_do_node(struct plan *p, const struct op *op);
+int sandbox_do_link(struct plan *p, const struct op *op);
+int sandbox_do_dir(struct plan *p, const struct op *op);
+int sandbox_do_mask(struct plan *p, const struct op *op);
+int sandbox_do_readonly(struct plan *p, const struct op *op);
+int sandbox_do_pivot(struct plan *p, const struct op *op);
+
+/* O_PATH descriptor of `path` inside the root, made when missing (as a directory or an empty file)
+ * and noted as a stub; symlinks are followed inside the root only. */
+int sandbox_target(struct plan *p, const char *path, bool dir, bool note);
+int sandbox_openat2(int dirfd, const char *path, int flags, unsigned long resolve);
+
+/* Capability sets. */
+#define SANDBOX_CAPS_DOCKER 0x00000000a80425fbULL
+#define SANDBOX_CAPS_ALL 0x000001ffffffffffULL
+int sandbox_caps_bound(uint64_t keep);
+int sandbox_caps_set(uint64_t keep);
+
+/* The filter for these choices, built once per process; *out stays valid for ever. */
+int sandbox_seccomp(uint64_t caps, bool single, struct sock_fprog *out, struct bk_err *err);
+
+bool sandbox_in_userns(void); /* not the initial user namespace */
+
+#endif
