@@ -149,7 +149,7 @@ local function unpack_layer(build, layer, lowers)
     userxattr = build.userxattr, rootless = build.rootless })
   local path = fail.check(build.store:publish_layer(tmp .. "/fs", layer.diff_id,
     { size = done.size, entries = done.entries, blobs = json.array { layer.blob } }))
-  fs.remove(tmp, { recursive = true })
+  build.store:remove_tmp(tmp)
   return path
 end
 

@@ -55,7 +55,7 @@ function M.open(opts)
     cpus = process.cpus(), host_platform = M.host_platform(), once = task.once(), no_unpack = opts.no_unpack,
   }, Backend)
   self.slots = task.semaphore(opts.jobs or self.cpus)
-  self.store = fail.within("open store", store.open(store_dir, { create = true }))
+  self.store = fail.within("open store", store.open(store_dir, { create = true, mode = entered.mode }))
   self.client = oci.client(opts.registry or {})
   if opts.no_cache then self.salt = digest.sha256(tostring(loop.now()) .. process.pid()) end
   self.run_id = opts.run_id or (os.date("!%Y%m%dT%H%M%SZ") .. "-" .. process.pid())
@@ -64,19 +64,13 @@ end
 
 --- Stat cache file of a context directory.
 function Backend:stat_cache(root)
-  local dir = self.store.dir .. "/statcache"
-  if not self._statdir then
-    fs.mkdir(dir, { parents = true })
-    self._statdir = dir
-  end
-  return dir .. "/" .. digest.sha256(root):sub(1, 32)
+  return fail.check(self.store:statcache_path(digest.sha256(root):sub(1, 32)))
 end
 
 --- Log file of a step.
 function Backend:log(where, step)
-  local dir = self.store.dir .. "/log/" .. self.run_id
-  if not fs.is_dir(dir) then fs.mkdir(dir, { parents = true }) end
-  return ("%s/%s-%s-%d.log"):format(dir, where.target, where.platform:gsub("/", "_"), step.line)
+  return fail.check(self.store:log_path(("%s-%s-%s-%d"):format(self.run_id, where.target, (where.platform:gsub("/", "_")),
+    step.line)))
 end
 
 local function label_table(built, target)
@@ -323,7 +317,8 @@ local function exec_in(self, image, argv, opts)
     fail.check(fs.mkdir(tmp .. "/work"))
     local out, out_fd = process.pipe()
     local err, err_fd = process.pipe()
-    local out_handle <close>, err_handle <close> = out, err -- luacheck: ignore
+    local out_handle <close> = out -- luacheck: ignore
+    local err_handle <close> = err -- luacheck: ignore
     local handle, problem = sandbox.spawn { lowers = image.lowers, upper = tmp .. "/upper", work = tmp .. "/work",
       argv = argv, env = image.env, cwd = image.cwd, uid = image.user.uid, gid = image.user.gid,
       groups = image.user.groups, hostname = "bakerytest", network = self.network, mounts = {}, stdout = out_fd,
@@ -338,7 +333,7 @@ local function exec_in(self, image, argv, opts)
   end
   local ok, r
   if opts and opts.timeout then ok, r = pcall(task.timeout, opts.timeout, go) else ok, r = pcall(go) end
-  fs.remove(tmp, { recursive = true })
+  self.store:remove_tmp(tmp)
   if not ok then error(r, 0) end
   return r
 end

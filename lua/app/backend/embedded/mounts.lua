@@ -36,7 +36,7 @@ function M.keys(build, where, step)
     if m.type == "bind" then
       if m.from then refuse(where, step, m, "from= another stage or image is not available yet") end
       local found = fail.check(snapshot.scan { root = where.context, paths = { m.source or "." },
-        ignore = where.ignore, cache = build.stat_cache(where.context) })
+        ignore = where.ignore, cache = build:stat_cache(where.context) })
       field.content = found.digest
     elseif m.type == "ssh" then
       refuse(where, step, m, "agent forwarding is not available yet")
@@ -50,12 +50,13 @@ local Prepared = {}
 Prepared.__index = Prepared
 Prepared.__close = function(self)
   for _, path in ipairs(self.private) do fs.remove(path, { recursive = true }) end
+  for _, lock in ipairs(self.held) do lock:close() end
 end
 
 --- Makes the mounts ready for sandbox.spawn; secrets live in a private file that goes with the step.
 ---@return table { mounts=, env=, stubs= } to be closed
 function M.prepare(build, where, step, tmp)
-  local self = setmetatable({ mounts = {}, env = {}, stubs = {}, private = {} }, Prepared)
+  local self = setmetatable({ mounts = {}, env = {}, stubs = {}, private = {}, held = {} }, Prepared)
   local function target(m, default)
     local path = m.target or default
     return fs.is_absolute(path) and path or fs.join(step.cwd, path)
@@ -69,10 +70,10 @@ function M.prepare(build, where, step, tmp)
     if m.type == "tmpfs" then
       self.mounts[#self.mounts + 1] = { type = "tmpfs", target = target(m), size = m.size }
     elseif m.type == "cache" then
-      local id = (m.id or target(m)):gsub("[^%w._-]", "_")
-      local dir = fs.join(build.store:cache_dir(id), "data")
-      fail.check(fs.mkdir(dir, { parents = true, mode = m.mode or 493 }))
-      self.mounts[#self.mounts + 1] = { type = "bind", target = target(m), source = dir, ro = m.ro or false }
+      local held = fail.check(build.store:cache_mount { id = ((m.id or target(m)):gsub("[^%w._-]", "_")),
+        sharing = m.sharing or "shared", mode = m.mode or 493, uid = m.uid, gid = m.gid })
+      self.held[#self.held + 1] = held
+      self.mounts[#self.mounts + 1] = { type = "bind", target = target(m), source = held.path, ro = m.ro or false }
     elseif m.type == "bind" then
       local source = tmp .. "/bind" .. i
       fail.check(snapshot.copy { from = { root = where.context }, sources = { m.source or "." }, dest = "/", lowers = {},

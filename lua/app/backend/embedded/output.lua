@@ -208,7 +208,7 @@ function M.to_docker_archive(build, path, results)
   end
   add("manifest.json", { data = json.encode(manifest) })
   fail.check(out:finish())
-  fs.remove(tmp, { recursive = true })
+  build.store:remove_tmp(tmp)
 end
 
 local function split_tag(tag)

@@ -48,7 +48,7 @@ local function once(build, key, execute)
     local tmp = fail.check(build.store:tmpdir())
     local started = loop.now()
     local ok, result = pcall(execute, tmp)
-    fs.remove(tmp, { recursive = true })
+    build.store:remove_tmp(tmp)
     if not ok then error(result, 0) end
     result.created = build.epoch or os.time()
     result.seconds = loop.now() - started
@@ -118,7 +118,7 @@ local function execute_run(build, where, step, chain, tmp)
     userxattr = build.userxattr, security = build.security, resolv_conf = build.resolv_conf }
   process.close_fd(fd)
   local handle <close> = fail.check(started, err)
-  local log = build.log and io.open(build.log(where, step), "w")
+  local log = io.open(build:log(where, step), "w")
   local ok, problem = pcall(function()
     tail = pump(reader, build, where, log)
     result = fail.check(handle:wait())
@@ -175,7 +175,7 @@ local function scan(build, where, step, source)
   local lowers = source.chain and images.lowers(build, source.chain)
   if #step.sources > 0 then
     local found = fail.check(snapshot.scan { root = source.root, lowers = lowers, paths = step.sources,
-      ignore = source.ignore, excludes = step.excludes, cache = source.root and build.stat_cache(source.root),
+      ignore = source.ignore, excludes = step.excludes, cache = source.root and build:stat_cache(source.root),
       userxattr = build.userxattr })
     digests[1] = { name = "", digest = found.digest }
     if found.files == 0 and found.bytes == 0 and #(found.matches or {}) == 0 then
