@@ -159,7 +159,8 @@ static bk_tv f_filesizeformat(rt *r, bk_tv *a) {
   bool binary = tv_given(a[1]) && bk_tpl_truth(r, a[1]);
   bk_tv v = f_float(r, (bk_tv[]){a[0], bk_tv_none()});
   if (v.kind != TV_FLOAT) bk_tpl_bad(r, "filesizeformat(): expected a number");
-  double n = v.u.f, base = binary ? 1024 : 1000, unit = base * base;
+  double n = v.u.f, base = binary ? 1024 : 1000;
+  long double unit = base * base; /* 1000^9 is exact in it */
   char buf[400];
   if (n == 1) return tv_strz("1 Byte");
   if (n < base) {
@@ -168,7 +169,7 @@ static bk_tv f_filesizeformat(rt *r, bk_tv *a) {
   }
   size_t i = 0;
   for (; i < 7 && n >= unit; i++) unit *= base;
-  snprintf(buf, sizeof buf, "%.1f %c%sB", base * n / unit, binary && i == 0 ? 'K' : letters[i],
+  snprintf(buf, sizeof buf, "%.1f %c%sB", base * n / (double)unit, binary && i == 0 ? 'K' : letters[i],
            binary ? "i" : "");
   return bk_tv_copy(r, buf, strlen(buf));
 }

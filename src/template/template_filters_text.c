@@ -203,5 +203,6 @@ const struct tpl_fn bk_tpl_filters_text[] = {
     {.name = "wordwrap", .fn = f_wordwrap, .need = 1,
      .params = {"s", "width", "break_long_words", "wrapstring", "break_on_hyphens"}},
     {.name = "format", .raw = f_format},
+    {.name = "pprint", .fn = bk_tpl_pprint, .need = 1, .params = {"value"}},
     {.name = NULL},
 };

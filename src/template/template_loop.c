@@ -6,7 +6,7 @@ static bool fetch(rt *r, struct tv_loop *l, bk_tv *v) {
   const struct for_node *f = l->node->u.loop;
   while (!l->exhausted) {
     if (!bk_tpl_next(r, &l->it, v)) break;
-    if (!f->test) return true;
+    if (!l->test_scope) return true;
     bk_tpl_step(r, 1);
     struct scope *scope = r->scope;
     r->scope = l->test_scope;

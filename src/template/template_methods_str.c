@@ -117,7 +117,7 @@ static void split_space(rt *r, struct tv_list *l, bk_tv s, int64_t max) {
     bk_tpl_push(r, l, bk_tv_text(s.u.s, (size_t)(p - s.u.s)));
     s = bk_tv_text(p, (size_t)(end - p));
   }
-  bk_tpl_push(r, l, bk_tpl_strip(s, tv_kind(TV_MISSING), 2));
+  bk_tpl_push(r, l, s); /* the rest, with the blanks at its end */
 }
 
 bk_tv bk_tpl_split(rt *r, bk_tv s, bk_tv sep, int64_t max) {
@@ -149,12 +149,8 @@ static bk_tv m_rsplit(rt *r, bk_tv *a) {
   struct tv_list *l = all.u.l;
   if (max < 0 || l->n <= max + 1) return all;
   uint32_t glued = l->n - (uint32_t)max; /* pieces that form the first element */
-  bk_tv first = l->v[glued - 1];
-  const char *start = a[0].u.s;
-  if (!tv_given(a[1]) || a[1].kind == TV_NONE) start = bk_tpl_strip(a[0], tv_kind(TV_MISSING), 1).u.s;
-  bk_tv out = bk_tpl_list(r, 0);
-  if (max > 0 || l->n)
-    bk_tpl_push(r, out.u.l, bk_tv_text(start, (size_t)(first.u.s + first.len - start)));
+  bk_tv first = l->v[glued - 1], out = bk_tpl_list(r, 0);
+  bk_tpl_push(r, out.u.l, bk_tv_text(a[0].u.s, (size_t)(first.u.s + first.len - a[0].u.s)));
   for (uint32_t i = glued; i < l->n; i++) bk_tpl_push(r, out.u.l, l->v[i]);
   return out;
 }

@@ -288,6 +288,7 @@ extern const struct tpl_fn bk_tpl_filters_text[], bk_tpl_filters_seq[], bk_tpl_f
 
 bk_tv bk_tpl_replace(rt *r, bk_tv s, bk_tv from, bk_tv to, int64_t count); /* count < 0: all */
 bk_tv bk_tpl_splitlines(rt *r, bk_tv s, bool keep_ends);
+bk_tv bk_tpl_pprint(rt *r, bk_tv *a);
 void bk_tpl_wrap_line(rt *r, bk_tv line, size_t width, bool long_words, bool hyphens, bk_tv with);
 void bk_tpl_regex_free(rt *r);
 /* sep none: at white space; max < 0: no limit. */

@@ -37,7 +37,8 @@ int bk_tpl_float_text(double f, char out[static 40]) {
   if (isinf(f)) return snprintf(out, 40, "%sinf", f < 0 ? "-" : "");
   if (f == floor(f) && fabs(f) < 1e15) return snprintf(out, 40, "%.1f", f);
   char e[40];
-  for (int digits = 15; digits <= 17; digits++) {
+  /* 15 digits survive the way there and back; subnormal numbers have fewer. */
+  for (int digits = fabs(f) < 2.3e-308 ? 1 : 15; digits <= 17; digits++) {
     snprintf(e, sizeof e, "%.*e", digits - 1, f);
     if (strtod(e, NULL) == f) break;
   }

@@ -92,8 +92,7 @@ void bk_tpl_wrap_line(rt *r, bk_tv line, size_t width, bool long_words, bool hyp
     if (i < nch && ch[i].to - ch[i].from > width) {
       if (long_words) {
         to = break_word(&w, &ch[i], width - len, hyphens);
-        if (to > ch[i].from) ch[i].from = to;
-        else if (i > first && blank(c[ch[i - 1].from])) to = ch[i - 1].from;
+        if (to > ch[i].from) ch[i].from = to; /* else the line is full: its last blanks stay */
         if (ch[i].from == ch[i].to) i++;
       } else if (i == first) {
         to = ch[i++].to;
