@@ -23,6 +23,7 @@ struct bk_target {
   const char *parent; /* of it, and its last component */
   const char *name;
   struct bk_view_dir *low;
+  bool fresh; /* the parent was made just now for this tree: nothing can stand here */
 };
 
 /* From a source tree. keep: an unpacked archive, whose files are moved and whose modes and owners
@@ -36,9 +37,10 @@ struct bk_object {
 /* Anything but a directory. */
 int bk_copy_put(struct bk_copy *c, const struct bk_target *t, const struct bk_object *o,
                 struct bk_err *err) BK_WARN_UNUSED;
-/* A directory with the source's metadata, merged with what is there. *low = what shows through. */
+/* A directory with the source's metadata, merged with what is there. *low = what shows through,
+ * *fresh = it did not exist. */
 int bk_copy_put_dir(struct bk_copy *c, const struct bk_target *t, const struct bk_object *o,
-                    struct bk_view_dir **low, struct bk_err *err) BK_WARN_UNUSED;
+                    struct bk_view_dir **low, bool *fresh, struct bk_err *err) BK_WARN_UNUSED;
 int bk_copy_put_inline(struct bk_copy *c, const struct bk_target *t,
                        const struct bk_copy_inline *file, struct bk_err *err) BK_WARN_UNUSED;
 

@@ -16,6 +16,8 @@ struct bk_dest {
   bool setgid; /* a directory of upper has the bit: new files may inherit its group */
   const int64_t *epoch;
   mode_t umask;
+  uid_t euid;
+  gid_t egid;
   /* What directories that did not exist get. */
   mode_t new_mode;
   uid_t new_uid;

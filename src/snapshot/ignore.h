@@ -38,7 +38,8 @@ bool bk_ignore_may_include(const struct bk_ignore *ig, const char *path, size_t 
 /* A line's pattern as it was given, for messages. */
 const char *bk_ignore_line(const struct bk_ignore *ig, int rule);
 
-/* path.Clean of Go: in place, result never longer; "" becomes ".". Returns the new length. */
+/* path.Clean of Go, in place; "" becomes ".", so the buffer must hold two bytes. Returns the new
+ * length. */
 size_t bk_path_clean(char *path);
 
 #endif

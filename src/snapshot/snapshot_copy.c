@@ -16,6 +16,7 @@
 struct frame {
   char *path;
   struct bk_view_dir *low;
+  bool fresh;
 };
 
 struct tree {
@@ -27,10 +28,10 @@ struct tree {
   size_t n, cap;
 };
 
-static void push(struct tree *t, char *path, struct bk_view_dir *low) {
+static void push(struct tree *t, char *path, struct bk_view_dir *low, bool fresh) {
   if (t->n == t->cap)
     t->stack = bk_reallocarray(t->stack, t->cap = t->cap ? 2 * t->cap : 16, sizeof *t->stack);
-  t->stack[t->n++] = (struct frame){path, low};
+  t->stack[t->n++] = (struct frame){path, low, fresh};
 }
 
 static void tree_free(struct tree *t) {
@@ -46,9 +47,10 @@ static bool wants_dir(const char *dest) {
 
 /* Resolves the destination as a directory and makes it; fresh ones look like missing parents. */
 static int dest_as_dir(struct bk_copy *c, struct bk_buf *canon, struct bk_view_dir **low,
-                       struct bk_err *err) {
+                       bool *fresh, struct bk_err *err) {
   struct bk_dest_node node;
   if (bk_dest_resolve(c->dest, c->opts->dest, canon, &node, err)) return -1;
+  *fresh = !node.exists;
   return bk_dest_dir(c->dest, canon->p, low, err);
 }
 
@@ -96,10 +98,11 @@ static int visit_top(struct tree *t, const struct bk_found *f, struct bk_err *er
   if (f->ent->dir) {
     struct bk_buf canon = {0};
     struct bk_view_dir *low;
-    int rc = dest_as_dir(t->c, &canon, &low, err);
+    bool fresh;
+    int rc = dest_as_dir(t->c, &canon, &low, &fresh, err);
     if (rc == 0) {
       top_time(t, canon.p);
-      push(t, bk_buf_steal(&canon), low);
+      push(t, bk_buf_steal(&canon), low, fresh);
     }
     bk_buf_free(&canon);
     return rc;
@@ -140,7 +143,8 @@ static int visit(void *ud, const struct bk_found *f, struct bk_err *err) {
   if (!*f->rel) return visit_top(t, f, err);
   struct frame *up = &t->stack[t->n - 1];
   char *path = bk_asprintf("%s%s%s", up->path, *up->path ? "/" : "", f->name);
-  struct bk_target target = {path, up->path, f->name, up->low};
+  struct bk_target target = {path, up->path, f->name, up->low, up->fresh};
+  bool fresh = false;
   int rc;
   if (!f->ent->dir) {
     rc = bk_copy_put(t->c, &target, &object, err);
@@ -150,8 +154,8 @@ static int visit(void *ud, const struct bk_found *f, struct bk_err *err) {
   rc = follow_implied(t, f, up, &path, err);
   target.path = path;
   if (rc == 1) rc = bk_dest_dir(t->c->dest, path, &low, err);
-  else if (rc == 0) rc = bk_copy_put_dir(t->c, &target, &object, &low, err);
-  if (rc == 0) push(t, path, low);
+  else if (rc == 0) rc = bk_copy_put_dir(t->c, &target, &object, &low, &fresh, err);
+  if (rc == 0) push(t, path, low, fresh);
   else free(path);
   return rc;
 }
@@ -193,7 +197,8 @@ static int unpack(struct bk_copy *c, const char *file, const char *name, struct 
   struct bk_view_dir *low;
   struct bk_unpack_result result;
   struct bk_err ignored;
-  int rc = dest_as_dir(c, &canon, &low, err);
+  bool fresh;
+  int rc = dest_as_dir(c, &canon, &low, &fresh, err);
   bk_buf_free(&canon);
   if (rc) return -1;
   cleanup_free char *dir = bk_asprintf("%s.add", c->opts->upper);

@@ -50,6 +50,8 @@ int bk_dest_open(struct bk_dest *d, const char *upper, struct bk_chain chain,
   if (d->fd < 0) return bk_fail_errno(err, errno, "open directory '%s'", upper);
   if (check_empty(d->fd, upper, err)) return -1;
   d->umask = current_umask();
+  d->euid = geteuid();
+  d->egid = getegid();
   d->single_id = maps_one_id();
   d->buffer = bk_malloc(BK_DEST_BUFFER);
   /* A mount shows the topmost layer's root: it must look like the one below. */

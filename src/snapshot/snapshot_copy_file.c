@@ -42,7 +42,7 @@ static int set_owner_mode(struct bk_copy *c, const struct bk_target *t, int fd, 
   gid_t gid;
   mode_t mode = want_mode(c, st, keep);
   want_owner(c, st, keep, &uid, &gid);
-  bool owner = uid != geteuid() || gid != getegid() || d->setgid || made == UNKNOWN;
+  bool owner = uid != d->euid || gid != d->egid || d->setgid || made == UNKNOWN;
   d->setgid |= S_ISDIR(st->st_mode) && (mode & S_ISGID);
   if (owner && bk_dest_chown(d, fd < 0 ? d->fd : fd, fd < 0 ? t->path : "", uid, gid))
     return failed(t, "set owner", err);
@@ -80,6 +80,7 @@ static int make_room(struct bk_copy *c, const struct bk_target *t, bool force,
                      struct bk_err *err) {
   struct bk_dest_node node;
   if (check_name(t, err)) return -1;
+  if (t->fresh) return 0;
   if (bk_dest_look(c->dest, t->parent, t->low, t->name, &node, err)) return -1;
   if (node.exists && S_ISDIR(node.st.st_mode)) {
     if (!force) return conflict(t, "directory by something else", err);
@@ -90,35 +91,42 @@ static int make_room(struct bk_copy *c, const struct bk_target *t, bool force,
 
 /* --- data ------------------------------------------------------------------------------------ */
 
-static int copy_by_buffer(struct bk_dest *d, int from, int to) {
-  for (;;) {
-    ssize_t n = read(from, d->buffer, BK_DEST_BUFFER);
+/* `size` bytes as stat had it, or less when there is less: the caller compares afterwards. */
+static int copy_by_buffer(struct bk_dest *d, int from, int to, off_t size) {
+  while (size > 0) {
+    size_t want = size < BK_DEST_BUFFER ? (size_t)size : BK_DEST_BUFFER;
+    ssize_t n = read(from, d->buffer, want);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return n < 0 ? -1 : 0;
     if (bk_write_all(to, d->buffer, (size_t)n)) return -1;
+    size -= n;
   }
+  return 0;
 }
 
 static int copy_data(struct bk_copy *c, int from, int to, off_t size) {
   struct bk_dest *d = c->dest;
   const atomic_bool *cancel = c->opts->from.cancel;
-  if (size == 0) return copy_by_buffer(d, from, to);
+  if (size == 0) return 0;
   if (!d->no_reflink) {
     if (ioctl(to, FICLONE, from) == 0) return 0;
     d->no_reflink = true; /* another file system, or one without clones: the same for all files */
   }
-  if (size <= BK_DEST_BUFFER) return copy_by_buffer(d, from, to);
-  for (;;) {
-    ssize_t n = copy_file_range(from, NULL, to, NULL, 16 << 20, 0);
-    if (n < 0 && errno != EINTR) break;
+  while (size > BK_DEST_BUFFER) {
+    size_t want = size < 16 << 20 ? (size_t)size : 16 << 20;
+    ssize_t n = copy_file_range(from, NULL, to, NULL, want, 0);
     if (n == 0) return 0;
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
+      return -1;
+    if (n < 0) break;
+    size -= n;
     if (cancel && atomic_load(cancel)) {
       errno = ECANCELED;
       return -1;
     }
   }
-  bool refused = errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP;
-  return refused ? copy_by_buffer(d, from, to) : -1;
+  return copy_by_buffer(d, from, to, size);
 }
 
 static bool unchanged(const struct stat *a, const struct stat *b) {
@@ -242,11 +250,11 @@ static int dir_metadata(struct bk_copy *c, const struct bk_target *t, const stru
 }
 
 int bk_copy_put_dir(struct bk_copy *c, const struct bk_target *t, const struct bk_object *o,
-                    struct bk_view_dir **low, struct bk_err *err) {
+                    struct bk_view_dir **low, bool *fresh, struct bk_err *err) {
   struct bk_dest *d = c->dest;
-  struct bk_dest_node node;
+  struct bk_dest_node node = {0};
   if (check_name(t, err)) return -1;
-  if (bk_dest_look(d, t->parent, t->low, t->name, &node, err)) return -1;
+  if (!t->fresh && bk_dest_look(d, t->parent, t->low, t->name, &node, err)) return -1;
   bool dir = node.exists && S_ISDIR(node.st.st_mode);
   if (node.exists && !dir) {
     if (!o->keep) return conflict(t, "file by a directory", err);
@@ -254,6 +262,7 @@ int bk_copy_put_dir(struct bk_copy *c, const struct bk_target *t, const struct b
     node = (struct bk_dest_node){0};
   }
   *low = node.low;
+  *fresh = !dir;
   if (dir && !node.upper) { /* with the chain's xattrs, which the source's are added to */
     if (bk_dest_dir(d, t->path, low, err)) return -1;
   } else if (!dir) {
