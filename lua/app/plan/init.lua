@@ -2,6 +2,7 @@
 local document = require "app.plan.document"
 local labels = require "app.plan.labels"
 local metadata = require "app.plan.metadata"
+local order = require "app.plan.order"
 local problems = require "app.project.problems"
 local read = require "app.plan.read"
 local select = require "app.plan.select"
@@ -15,6 +16,8 @@ local M = {
   read = read.read,
   check = read.check,
   metadata = metadata.document,
+  read_metadata = metadata.read,
+  push_order = order.push,
 }
 
 ---@class app.plan.options

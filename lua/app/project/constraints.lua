@@ -17,7 +17,10 @@ function M.available(dependency, prerelease, resolver)
       ("the available versions of %s have to be looked up, but no resolver is here"):format(
         dependency))
   end
-  return resolver { kind = "versions", dependency = dependency, prerelease = prerelease == true }
+  local list, err = resolver { kind = "versions", dependency = dependency,
+    prerelease = prerelease == true }
+  if list then return list end
+  return nil, err or problems.problem("config.resolve", ("no versions of %s"):format(dependency))
 end
 
 --- Versions that meet a constraint entry, newest first.

@@ -33,7 +33,9 @@ local function resolve_stream(image, entry, pin, resolver, warnings)
     version = pin.version or entry.version_override,
     oses = entry.os,
   }
-  if not result then return nil, err end
+  if not result then
+    return nil, err or problems.problem("config.resolve", ("no %s build"):format(entry.product))
+  end
   local oses = {}
   for _, os in ipairs(entry.os) do
     local address = result.urls and result.urls[os.name]
