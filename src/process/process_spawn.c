@@ -69,13 +69,18 @@ struct plan {
   int fds[3];
   pid_t parent;
   volatile int failed;       /* errno, set by the child: vfork shares our memory */
-  const char *volatile step; /* what failed */
+  const char *volatile step; /* what failed, and on what */
+  const char *volatile object;
 };
 
 static void default_signals(void) {
+  static const char zeros[64]; /* SIG_DFL in the kernel's struct on every architecture */
   for (int sig = 1; sig < NSIG; sig++) {
     struct sigaction sa;
-    if (sigaction(sig, NULL, &sa)) continue;
+    if (sigaction(sig, NULL, &sa)) { /* libc keeps two to itself, and leaves them ignored in places */
+      syscall(SYS_rt_sigaction, sig, zeros, NULL, 8UL);
+      continue;
+    }
     if (sa.sa_handler == SIG_DFL || (sa.sa_handler == SIG_IGN && sig != SIGPIPE)) continue;
     memset(&sa, 0, sizeof sa);
     sa.sa_handler = SIG_DFL;
@@ -89,6 +94,7 @@ static void default_signals(void) {
 /* Runs in the vfork child: system calls only, no memory of ours is changed but *p. */
 static _Noreturn void child(struct plan *p) {
   p->step = "start";
+  p->object = p->s->argv[0];
   if (!p->s->foreground) setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != p->parent) _exit(127); /* the parent died before the line above */
@@ -96,11 +102,11 @@ static _Noreturn void child(struct plan *p) {
   for (int i = 0; i < 3; i++)
     if (dup2(p->fds[i], i) < 0) goto fail;
   syscall(SYS_close_range, 3U, ~0U, 0U); /* else: ours are all close-on-exec */
-  if (p->s->cwd && chdir(p->s->cwd)) {
-    p->step = "change to the working directory of";
-    goto fail;
-  }
+  p->step = "change to";
+  p->object = p->s->cwd;
+  if (p->s->cwd && chdir(p->s->cwd)) goto fail;
   p->step = "execute";
+  p->object = p->s->argv[0];
   execve(p->file, (char *const *)p->s->argv, (char *const *)p->s->env);
 fail:
   p->failed = errno;
@@ -132,7 +138,7 @@ static int start_at(struct plan *p, pid_t *pid, struct bk_err *err) {
   if (!p->failed) return 0;
   while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR) {}
   *pid = -1;
-  return bk_fail_errno(err, p->failed, "%s '%s'", p->step, name);
+  return bk_fail_errno(err, p->failed, "%s '%s'", p->step, p->object);
 }
 
 int bk_process_start(const struct bk_spawn *s, pid_t *pid, struct bk_err *err) {
