@@ -1,7 +1,7 @@
 /* bakery.template: environments, compiled templates and rendering for Lua. */
 #include <string.h>
 
-#include "template/template_lua.h"
+#include "template/lua_template.h"
 
 #define ENV "bakery.template.env"
 #define TEMPLATE "bakery.template.template"
@@ -84,7 +84,7 @@ static int fail(lua_State *L, const struct bk_err *err, const struct bk_tpl_env 
   return 2;
 }
 
-/* Renders tpl, or the template called name; the environment is at env_idx, the variables at 2 … */
+/* Renders tpl, or the template called name, in the environment at env_idx. */
 static int render(lua_State *L, int env_idx, struct bk_tpl *tpl, const char *name, size_t len,
                   int vars_idx) {
   struct bk_tpl_env *env = ((struct env_box *)lua_touserdata(L, env_idx))->env;
@@ -106,7 +106,8 @@ static int render(lua_State *L, int env_idx, struct bk_tpl *tpl, const char *nam
   struct run_box *box = bk_box(L, sizeof *box, RUN);
   int box_idx = lua_gettop(L);
   struct bk_tpl_run *r = box->run = bk_tpl_run_new(env, &host);
-  bk_tv globals = bk_tpl_vars_from_lua(&b, r, box_idx - 1), vars = bk_tpl_vars_from_lua(&b, r, vars_idx);
+  bk_tv globals = bk_tpl_vars_from_lua(&b, r, box_idx - 1);
+  bk_tv vars = bk_tpl_vars_from_lua(&b, r, vars_idx);
   int rc = tpl ? bk_tpl_render(r, tpl, vars, globals, &err)
                : bk_tpl_render_name(r, name, len, vars, globals, &err);
   lua_settop(L, box_idx);
@@ -132,7 +133,8 @@ static const char *name_option(lua_State *L, int idx) {
 }
 
 /* Pushes the compiled template, or nil and error. */
-static struct bk_tpl *compile(lua_State *L, int env_idx, const char *name, const char *text, size_t len) {
+static struct bk_tpl *compile(lua_State *L, int env_idx, const char *name, const char *text,
+                              size_t len) {
   struct bk_tpl_env *env = check_env(L, env_idx);
   struct bk_err err = {0};
   struct tpl_box *box = bk_box(L, sizeof *box, TEMPLATE);
@@ -213,7 +215,8 @@ static int tpl_render(lua_State *L) {
 /* --- template.new ---------------------------------------------------------------------------- */
 
 static void read_limits(lua_State *L, int idx, struct bk_tpl_limits *l) {
-  static const char *const names[] = {"depth", "output", "memory", "steps", "range", "seconds", NULL};
+  static const char *const names[] = {"depth", "output",  "memory", "steps",
+                                      "range", "seconds", NULL};
   if (!bk_opt_get(L, idx, "limits")) {
     lua_pop(L, 1);
     return;
@@ -266,7 +269,8 @@ static void add_functions(lua_State *L, const char *option, int fns, struct bk_t
 static int l_new(lua_State *L) {
   static const char *const names[] = {
       "undefined", "keep_trailing_newline", "trim_blocks", "lstrip_blocks", "bakery", "loader",
-      "line_statement_prefix", "line_comment_prefix", "filters", "tests", "globals", "limits", NULL};
+      "line_statement_prefix", "line_comment_prefix", "filters", "tests", "globals", "limits", NULL,
+  };
   struct bk_tpl_options o = {0};
   lua_settop(L, 1);
   bk_opts(L, 1, names);
@@ -291,10 +295,12 @@ static int l_new(lua_State *L) {
   add_functions(L, "filters", slots + 1, b->env, bk_tpl_env_filter);
   add_functions(L, "tests", slots + 1, b->env, bk_tpl_env_test);
   lua_rawseti(L, slots, SLOT_FUNCTIONS);
-  if (bk_opt_get(L, 1, "globals")) luaL_argcheck(L, lua_istable(L, -1), 1, "globals must be a table");
+  if (bk_opt_get(L, 1, "globals"))
+    luaL_argcheck(L, lua_istable(L, -1), 1, "globals must be a table");
   lua_rawseti(L, slots, SLOT_GLOBALS);
   if (bk_opt_get(L, 1, "loader"))
-    luaL_argcheck(L, lua_istable(L, -1) || lua_isfunction(L, -1), 1, "loader must be a function or table");
+    luaL_argcheck(L, lua_istable(L, -1) || lua_isfunction(L, -1), 1,
+                  "loader must be a function or table");
   lua_rawseti(L, slots, SLOT_LOADER);
   lua_newtable(L);
   lua_rawseti(L, slots, SLOT_CACHE);

@@ -1,6 +1,6 @@
-/* Jinja 3.1 templates. The caller owns environments, templates and runs, which may be released in any
- * order; a run owns every value and text that one rendering makes and frees them together. One thread
- * at a time per environment. Errors: bk_err codes template.syntax, template.undefined,
+/* Jinja 3.1 templates. The caller owns environments, templates and runs, which may be released in
+ * any order; a run owns every value and text that one rendering makes and frees them together. One
+ * thread at a time per environment. Errors: bk_err codes template.syntax, template.undefined,
  * template.not_found, template.raise, template.runtime, template.limit. */
 #ifndef BK_TEMPLATE_H
 #define BK_TEMPLATE_H
@@ -115,8 +115,8 @@ void bk_tpl_env_filter(struct bk_tpl_env *env, const char *name, size_t len, int
 void bk_tpl_env_test(struct bk_tpl_env *env, const char *name, size_t len, int64_t fn);
 
 /* Template with one reference for the caller; name and text are copied. */
-struct bk_tpl *bk_tpl_compile(struct bk_tpl_env *env, const char *name, const char *text, size_t len,
-                              struct bk_err *err) BK_WARN_UNUSED;
+struct bk_tpl *bk_tpl_compile(struct bk_tpl_env *env, const char *name, const char *text,
+                              size_t len, struct bk_err *err) BK_WARN_UNUSED;
 void bk_tpl_unref(struct bk_tpl *tpl);
 
 /* --- runs ------------------------------------------------------------------------------------ */

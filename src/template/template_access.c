@@ -13,7 +13,8 @@ static bk_tv list_of_names(rt *r, const struct macro_node *m) {
 }
 
 static bk_tv macro_attr(rt *r, const struct tv_macro *m, bk_tv name) {
-  if (tv_is(name, "name")) return m->m->name ? bk_tv_text(m->m->name->s, m->m->name->len) : bk_tv_none();
+  if (tv_is(name, "name"))
+    return m->m->name ? bk_tv_text(m->m->name->s, m->m->name->len) : bk_tv_none();
   if (tv_is(name, "arguments")) return list_of_names(r, m->m);
   if (tv_is(name, "catch_kwargs")) return bk_tv_bool(m->m->uses_kwargs);
   if (tv_is(name, "catch_varargs")) return bk_tv_bool(m->m->uses_varargs);
@@ -122,7 +123,8 @@ bk_tv bk_tpl_item(rt *r, bk_tv obj, bk_tv key) {
 static int64_t bound(rt *r, bk_tv v, int64_t def, int64_t n, int64_t step) {
   if (!tv_given(v) || v.kind == TV_NONE) return def;
   if (v.kind == TV_UNDEF) bk_tpl_undefined(r, v);
-  if (!tv_integral(v)) bk_tpl_bad(r, "slice bounds must be integers or none, not '%s'", bk_tpl_type(v));
+  if (!tv_integral(v))
+    bk_tpl_bad(r, "slice bounds must be integers or none, not '%s'", bk_tpl_type(v));
   int64_t i = tv_i64(v);
   if (i < 0) {
     i += n;

@@ -32,7 +32,8 @@ static void bind(rt *r, const struct tpl_fn *f, const struct bk_tpl_args *a, bk_
     while (i < np && (strncmp(f->params[i], kw->name, kw->len) != 0 || f->params[i][kw->len])) i++;
     if (i == np)
       bk_tpl_bad(r, "%s() has no argument '%.*s'", f->name, (int)kw->len, kw->name);
-    if (tv_given(slot[i])) bk_tpl_bad(r, "%s(): argument '%s' is given twice", f->name, f->params[i]);
+    if (tv_given(slot[i]))
+      bk_tpl_bad(r, "%s(): argument '%s' is given twice", f->name, f->params[i]);
     slot[i] = kw->v;
   }
   for (uint32_t i = 0; i < f->need; i++)
@@ -46,7 +47,8 @@ bk_tv bk_tpl_call_fn(rt *r, const struct tpl_fn *f, struct bk_tpl_args *a) {
   return f->fn(r, slot);
 }
 
-bk_tv bk_tpl_call_host(rt *r, int64_t fn, struct bk_tpl_args *a, const char *kind, const char *name) {
+bk_tv bk_tpl_call_host(rt *r, int64_t fn, struct bk_tpl_args *a, const char *kind,
+                       const char *name) {
   bk_tv v = bk_tv_none();
   const struct node *at = r->at;
   if (!r->host.call) bk_tpl_bad(r, "%s '%s' cannot be called here", kind, name);
@@ -161,10 +163,10 @@ bk_tv bk_tpl_macro_call(rt *r, struct tv_macro *mv, struct bk_tpl_args *a) {
   r->ctx = mv->ctx;
   r->mute = false;
   r->autoescape = mv->autoescape;
-  for (uint32_t i = m->nparams - m->defaults.n; i < m->nparams; i++)
+  uint32_t first = m->nparams - m->defaults.n;
+  for (uint32_t i = first; i < m->nparams; i++)
     if (missing[i])
-      bk_tpl_define(r, s, m->params[i], bk_tpl_eval(r, m->defaults.v[i + m->defaults.n - m->nparams]),
-                    false);
+      bk_tpl_define(r, s, m->params[i], bk_tpl_eval(r, m->defaults.v[i - first]), false);
   bk_tv text;
   bk_tpl_capture(r, &m->body, &text);
   r->scope = scope;

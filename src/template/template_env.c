@@ -109,11 +109,12 @@ static void source_line(const struct bk_tpl *t, struct bk_tpl_place *p) {
   p->source_len = n > 400 ? 400 : (uint32_t)n;
 }
 
-struct bk_tpl *bk_tpl_compile(struct bk_tpl_env *env, const char *name, const char *text, size_t len,
-                              struct bk_err *err) {
+struct bk_tpl *bk_tpl_compile(struct bk_tpl_env *env, const char *name, const char *text,
+                              size_t len, struct bk_err *err) {
   env->fault = (struct bk_tpl_place){.what = ""};
   if (len > MAX_SOURCE) {
-    bk_fail(err, BK_BUILD, "template.limit", "template '%s' is larger than %zu bytes", name, MAX_SOURCE);
+    bk_fail(err, BK_BUILD, "template.limit", "template '%s' is larger than %zu bytes", name,
+            MAX_SOURCE);
     return NULL;
   }
   struct bk_tpl *t = bk_calloc(1, sizeof *t);
@@ -227,9 +228,11 @@ void bk_tpl_guard(rt *r) {
     bk_tpl_raise(r, "template.limit", "nested too deeply");
 }
 
-void bk_tpl_push_frame(rt *r, struct frame *f, struct bk_tpl *tpl, const char *what, const char *name) {
+void bk_tpl_push_frame(rt *r, struct frame *f, struct bk_tpl *tpl, const char *what,
+                       const char *name) {
   if (r->depth >= r->env->opt.limits.depth)
-    bk_tpl_raise(r, "template.limit", "more than %u nested macros, includes or blocks (endless recursion?)",
+    bk_tpl_raise(r, "template.limit",
+                 "more than %u nested macros, includes or blocks (endless recursion?)",
                  r->env->opt.limits.depth);
   r->depth++;
   *f = (struct frame){.up = r->frame, .tpl = tpl, .called_at = r->at, .what = what, .name = name};

@@ -32,7 +32,8 @@ bk_tv bk_tpl_lookup(rt *r, struct scope *s, const struct tpl_sym *name) {
     for (uint32_t i = 0; i < s->n; i++)
       if (s->vars[i].name == name) return s->vars[i].v;
     if (!s->base) continue;
-    bk_tv *p = bk_tpl_get_str(bk_tpl_d(r, tv_ptr(TV_DICT, s->base)), name->s, name->len, name->hash);
+    bk_tv *p = bk_tpl_get_str(bk_tpl_d(r, tv_ptr(TV_DICT, s->base)), name->s, name->len,
+                              name->hash);
     if (p) return *p;
   }
   if (name == r->env->s_self && r->ctx) return tv_ptr(TV_SELF, r->ctx);
@@ -175,7 +176,8 @@ struct evaluated {
 
 static void spread_kwargs(rt *r, struct bk_tpl_args *a, bk_tv d) {
   if (d.kind == TV_UNDEF) bk_tpl_undefined(r, d);
-  if (d.kind != TV_DICT) bk_tpl_bad(r, "argument after ** must be a mapping, not %s", bk_tpl_type(d));
+  if (d.kind != TV_DICT)
+    bk_tpl_bad(r, "argument after ** must be a mapping, not %s", bk_tpl_type(d));
   struct tv_dict *m = bk_tpl_d(r, d);
   struct bk_tpl_kw *kw = bk_tpl_alloc(r, sizeof *kw * ((size_t)a->nkw + m->live + 1));
   if (a->nkw) memcpy(kw, a->kw, sizeof *kw * a->nkw);
@@ -200,7 +202,8 @@ static void arguments(rt *r, struct evaluated *e, const struct args *args, const
   if (fixed > BK_ARRAY_LEN(e->room)) e->a.v = bk_tpl_alloc(r, sizeof *e->a.v * fixed);
   if (nkw + 1 > BK_ARRAY_LEN(e->kwroom)) e->a.kw = bk_tpl_alloc(r, sizeof *e->a.kw * (nkw + 1));
   if (first) e->a.v[e->a.n++] = *first;
-  for (uint32_t i = 0; args && i < args->pos.n; i++) e->a.v[e->a.n++] = bk_tpl_eval(r, args->pos.v[i]);
+  for (uint32_t i = 0; args && i < args->pos.n; i++)
+    e->a.v[e->a.n++] = bk_tpl_eval(r, args->pos.v[i]);
   for (uint32_t i = 0; i < nkw; i++) {
     bk_tv v = bk_tpl_eval(r, args->kwval.v[i]);
     e->a.kw[e->a.nkw++] = (struct bk_tpl_kw){args->kwname[i]->s, args->kwname[i]->len, v};
@@ -224,7 +227,8 @@ static void arguments(rt *r, struct evaluated *e, const struct args *args, const
 }
 
 static bool has_methods(bk_tv v) {
-  return v.kind == TV_STR || tv_seq(v) || v.kind == TV_DICT || v.kind == TV_LOOP || v.kind == TV_CYCLER;
+  return v.kind == TV_STR || tv_seq(v) || v.kind == TV_DICT || v.kind == TV_LOOP ||
+         v.kind == TV_CYCLER;
 }
 
 bk_tv bk_tpl_eval_call(rt *r, const struct node *n, const bk_tv *caller) {

@@ -56,7 +56,8 @@ static struct tpl_regex *regex(rt *r, bk_tv pattern) {
 
 static void put_group(rt *r, const struct tpl_regex *x, bk_tv s, uint32_t n) {
   const PCRE2_SIZE *ov = pcre2_get_ovector_pointer(x->match);
-  if (n >= pcre2_get_ovector_count(x->match)) bk_tpl_bad(r, "regexReplace(): invalid group reference %u", n);
+  if (n >= pcre2_get_ovector_count(x->match))
+    bk_tpl_bad(r, "regexReplace(): invalid group reference %u", n);
   if (ov[2 * n] != PCRE2_UNSET) bk_tpl_put(r, s.u.s + ov[2 * n], ov[2 * n + 1] - ov[2 * n]);
 }
 
@@ -64,7 +65,8 @@ static void put_group(rt *r, const struct tpl_regex *x, bk_tv s, uint32_t n) {
 static uint32_t named_group(rt *r, const struct tpl_regex *x, bk_tv s, bk_tv repl, uint32_t i) {
   const char *p = repl.u.s + i;
   const char *close = repl.len > i && *p == '<' ? memchr(p, '>', repl.len - i) : NULL;
-  if (!close || close - p < 2 || close - p > 60) bk_tpl_bad(r, "regexReplace(): expected <group> after \\g");
+  if (!close || close - p < 2 || close - p > 60)
+    bk_tpl_bad(r, "regexReplace(): expected <group> after \\g");
   char name[64] = "", *end;
   memcpy(name, p + 1, (size_t)(close - p - 1));
   unsigned long n = strtoul(name, &end, 10);
@@ -156,7 +158,8 @@ static bk_tv f_regex_replace(rt *r, bk_tv *a) {
 }
 
 static bool tag_char(int32_t c) {
-  return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '_' || c == '.' || c == '-';
+  if (c == '_' || c == '.' || c == '-') return true;
+  return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
 }
 
 static bk_tv f_tag_safe(rt *r, bk_tv *a) {
@@ -198,7 +201,8 @@ static bk_tv f_strip_patch(rt *r, bk_tv *a) {
   size_t mark = bk_tpl_begin(r);
   for (const char *p = s.u.s, *end = p + s.len; p < end;) {
     const char *first = digits(p, end), *second = first > p ? part(first, end) : NULL;
-    const char *more = second ? part(second, end) : NULL, *keep = second ? second : first > p ? first : p + 1;
+    const char *more = second ? part(second, end) : NULL;
+    const char *keep = second ? second : first > p ? first : p + 1;
     bk_tpl_put(r, p, (size_t)(keep - p));
     p = keep;
     for (; more; more = part(p, end)) p = more;
@@ -232,7 +236,8 @@ const struct tpl_fn bk_tpl_filters_bakery[] = {
     {.name = "stripMetadata", .fn = f_strip_metadata, .need = 1, .params = {"value"}},
     {.name = "stripPatch", .fn = f_strip_patch, .need = 1, .params = {"value"}},
     {.name = "condense", .fn = f_condense, .need = 1, .params = {"value"}},
-    {.name = "regexReplace", .fn = f_regex_replace, .need = 3, .params = {"value", "find", "replace"}},
+    {.name = "regexReplace", .fn = f_regex_replace, .need = 3,
+     .params = {"value", "find", "replace"}},
     {.name = "quote", .fn = f_quote, .need = 1, .params = {"value"}},
     {.name = "split", .fn = f_split, .need = 1, .params = {"value", "sep"}},
     {.name = NULL},

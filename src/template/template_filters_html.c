@@ -76,14 +76,16 @@ static bk_tv f_striptags(rt *r, bk_tv *a) {
 static bk_tv f_xmlattr(rt *r, bk_tv *a) {
   bk_tv k, v;
   if (a[0].kind == TV_UNDEF) bk_tpl_undefined(r, a[0]);
-  if (a[0].kind != TV_DICT) bk_tpl_bad(r, "xmlattr(): expected a mapping, got '%s'", bk_tpl_type(a[0]));
+  if (a[0].kind != TV_DICT)
+    bk_tpl_bad(r, "xmlattr(): expected a mapping, got '%s'", bk_tpl_type(a[0]));
   bool space = !tv_given(a[1]) || bk_tpl_truth(r, a[1]), first = true;
   size_t mark = bk_tpl_begin(r);
   for (size_t at = 0; bk_tv_pair(r, a[0], &at, &k, &v);) {
     if (v.kind == TV_NONE || v.kind == TV_UNDEF) continue;
     k = bk_tpl_need_str(r, k, "xmlattr(): key");
     for (uint32_t i = 0; i < k.len; i++)
-      if (memchr(" \t\n\v\f\r/>=", k.u.s[i], 9)) bk_tpl_bad(r, "xmlattr(): invalid character in key");
+      if (memchr(" \t\n\v\f\r/>=", k.u.s[i], 9))
+        bk_tpl_bad(r, "xmlattr(): invalid character in key");
     if (!first || space) bk_tpl_put(r, " ", 1);
     first = false;
     bk_tpl_put_escaped(r, k);

@@ -54,7 +54,8 @@ static bool text_to_int(rt *r, bk_tv s, int64_t base, int64_t *out) {
   const char *p = buf;
   bool neg = *p == '-';
   if (*p == '-' || *p == '+') p++;
-  int prefix = p[0] != '0' ? 0 : (p[1] | 32) == 'x' ? 16 : (p[1] | 32) == 'o' ? 8 : (p[1] | 32) == 'b' ? 2 : 0;
+  char c = p[0] == '0' ? (char)(p[1] | 32) : 0;
+  int prefix = c == 'x' ? 16 : c == 'o' ? 8 : c == 'b' ? 2 : 0;
   if (prefix && (base == prefix || base == 0)) {
     p += 2;
     base = prefix;
@@ -68,7 +69,8 @@ static bool text_to_int(rt *r, bk_tv s, int64_t base, int64_t *out) {
   for (; *p; p++) {
     int d = digit_of(*p);
     if (d >= base) return false;
-    over = over || __builtin_mul_overflow(v, base, &v) || __builtin_add_overflow(v, neg ? -d : d, &v);
+    over = over || __builtin_mul_overflow(v, base, &v) ||
+           __builtin_add_overflow(v, neg ? -d : d, &v);
   }
   if (over) bk_tpl_bad(r, "integer overflow: '%s' needs more than 64 bits", buf);
   *out = v;
@@ -169,8 +171,8 @@ static bk_tv f_filesizeformat(rt *r, bk_tv *a) {
   }
   size_t i = 0;
   for (; i < 7 && n >= unit; i++) unit *= base;
-  snprintf(buf, sizeof buf, "%.1f %c%sB", base * n / (double)unit, binary && i == 0 ? 'K' : letters[i],
-           binary ? "i" : "");
+  char letter = binary && i == 0 ? 'K' : letters[i];
+  snprintf(buf, sizeof buf, "%.1f %c%sB", base * n / (double)unit, letter, binary ? "i" : "");
   return bk_tv_copy(r, buf, strlen(buf));
 }
 
@@ -229,7 +231,8 @@ static bk_tv json_key(rt *r, bk_tv k) {
   if (k.kind == TV_STR) return k;
   if (k.kind == TV_BOOL) return tv_strz(k.u.b ? "true" : "false");
   if (k.kind == TV_NONE) return tv_strz("null");
-  if (!tv_num(k)) bk_tpl_bad(r, "tojson(): keys must be strings or numbers, not '%s'", bk_tpl_type(k));
+  if (!tv_num(k))
+    bk_tpl_bad(r, "tojson(): keys must be strings or numbers, not '%s'", bk_tpl_type(k));
   return bk_tpl_str(r, k);
 }
 
@@ -274,7 +277,8 @@ static void json(rt *r, bk_tv v, bk_tv indent, uint32_t level) {
     case TV_TUPLE: json_list(r, bk_tpl_l(r, v), indent, level); return;
     case TV_DICT: json_dict(r, v, indent, level); return;
     case TV_UNDEF: bk_tpl_undefined(r, v);
-    default: bk_tpl_bad(r, "tojson(): object of type '%s' is not JSON serializable", bk_tpl_type(v));
+    default:
+      bk_tpl_bad(r, "tojson(): object of type '%s' is not JSON serializable", bk_tpl_type(v));
   }
 }
 

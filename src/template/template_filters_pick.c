@@ -73,8 +73,12 @@ static bk_tv pick(rt *r, struct bk_tpl_args *a, bool keep, bool by_attr, const c
 
 static bk_tv f_select(rt *r, struct bk_tpl_args *a) { return pick(r, a, true, false, "select"); }
 static bk_tv f_reject(rt *r, struct bk_tpl_args *a) { return pick(r, a, false, false, "reject"); }
-static bk_tv f_selectattr(rt *r, struct bk_tpl_args *a) { return pick(r, a, true, true, "selectattr"); }
-static bk_tv f_rejectattr(rt *r, struct bk_tpl_args *a) { return pick(r, a, false, true, "rejectattr"); }
+static bk_tv f_selectattr(rt *r, struct bk_tpl_args *a) {
+  return pick(r, a, true, true, "selectattr");
+}
+static bk_tv f_rejectattr(rt *r, struct bk_tpl_args *a) {
+  return pick(r, a, false, true, "rejectattr");
+}
 
 const struct tpl_fn bk_tpl_filters_pick[] = {
     {.name = "map", .raw = f_map},
@@ -115,7 +119,10 @@ bool bk_tpl_apply_test(rt *r, bk_tv name, struct bk_tpl_args *a) {
   name = bk_tpl_need_str(r, name, "test name");
   int64_t host = (int64_t)(intptr_t)bk_map_get(&r->env->tests, name.u.s, name.len);
   if (host)
-    return bk_tpl_truth(r, bk_tpl_call_host(r, host, a, "test", bk_tv_copy(r, name.u.s, name.len).u.s));
+  {
+    const char *s = bk_tv_copy(r, name.u.s, name.len).u.s;
+    return bk_tpl_truth(r, bk_tpl_call_host(r, host, a, "test", s));
+  }
   const struct tpl_fn *f = bk_tpl_find_test(name.u.s, name.len);
   if (!f) bk_tpl_bad(r, "there is no test named '%.*s'", (int)name.len, name.u.s);
   return bk_tpl_truth(r, bk_tpl_call_fn(r, f, a));

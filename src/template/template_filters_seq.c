@@ -25,7 +25,8 @@ static bk_tv f_first(rt *r, bk_tv *a) {
   struct tv_iter it;
   bk_tv v;
   bk_tpl_iter(r, &it, a[0]);
-  return bk_tpl_next(r, &it, &v) ? v : bk_tpl_undef_hint(r, "no first item, the sequence was empty");
+  if (bk_tpl_next(r, &it, &v)) return v;
+  return bk_tpl_undef_hint(r, "no first item, the sequence was empty");
 }
 
 static bk_tv f_last(rt *r, bk_tv *a) {
@@ -96,7 +97,8 @@ static bk_tv f_batch(rt *r, bk_tv *a) {
   }
   if (tv_given(row)) {
     if (tv_given(a[2]) && a[2].kind != TV_NONE) {
-      if (n > r->env->opt.limits.range) bk_tpl_raise(r, "template.limit", "batch(): row is too long");
+      if (n > r->env->opt.limits.range)
+        bk_tpl_raise(r, "template.limit", "batch(): row is too long");
       while (row.u.l->n < n) bk_tpl_push(r, row.u.l, a[2]);
     }
     bk_tpl_push(r, out.u.l, row);
@@ -123,7 +125,8 @@ static bk_tv f_slice(rt *r, bk_tv *a) {
 static bk_tv f_items(rt *r, bk_tv *a) {
   bk_tv out = bk_tpl_list(r, 0), k, v;
   if (a[0].kind == TV_UNDEF) return bk_tpl_gen(r, out, "items");
-  if (a[0].kind != TV_DICT) bk_tpl_bad(r, "items(): expected a mapping, got '%s'", bk_tpl_type(a[0]));
+  if (a[0].kind != TV_DICT)
+    bk_tpl_bad(r, "items(): expected a mapping, got '%s'", bk_tpl_type(a[0]));
   for (size_t at = 0; bk_tv_pair(r, a[0], &at, &k, &v);)
     bk_tpl_push(r, out.u.l, bk_tpl_tuple_of(r, (bk_tv[]){k, v}, 2));
   return bk_tpl_gen(r, out, "items");
@@ -134,7 +137,8 @@ static bk_tv f_dictsort(rt *r, bk_tv *a) {
   bool key = tv_is(by, "key");
   if (!key && !tv_is(by, "value")) bk_tpl_bad(r, "dictsort(): by must be 'key' or 'value'");
   if (a[0].kind == TV_UNDEF) bk_tpl_undefined(r, a[0]);
-  if (a[0].kind != TV_DICT) bk_tpl_bad(r, "dictsort(): expected a mapping, got '%s'", bk_tpl_type(a[0]));
+  if (a[0].kind != TV_DICT)
+    bk_tpl_bad(r, "dictsort(): expected a mapping, got '%s'", bk_tpl_type(a[0]));
   bk_tv keys = bk_tpl_list(r, 0);
   for (size_t at = 0; bk_tv_pair(r, a[0], &at, &k, &v);) {
     bk_tpl_push(r, out.u.l, bk_tpl_tuple_of(r, (bk_tv[]){k, v}, 2));
@@ -209,7 +213,8 @@ static bk_tv f_sum(rt *r, bk_tv *a) {
 static bk_tv f_groupby(rt *r, bk_tv *a) {
   struct tv_list *l = bk_tpl_listed(r, a[0]);
   bool exact = flag(r, a[3]);
-  bk_tv keys = bk_tpl_list(r, l->n), out = bk_tpl_list(r, 0), group = tv_kind(TV_MISSING), last = group;
+  bk_tv keys = bk_tpl_list(r, l->n), out = bk_tpl_list(r, 0);
+  bk_tv group = tv_kind(TV_MISSING), last = group;
   for (uint32_t i = 0; i < l->n; i++)
     bk_tpl_push(r, keys.u.l, fold(r, bk_tpl_path(r, l->v[i], a[1], a[2]), exact));
   bk_tpl_sort(r, l->v, keys.u.l->v, l->n, false);
@@ -233,7 +238,8 @@ static bk_tv f_attr(rt *r, bk_tv *a) {
 }
 
 const struct tpl_fn bk_tpl_filters_seq[] = {
-    {.name = "default", .fn = f_default, .need = 1, .params = {"value", "default_value", "boolean"}},
+    {.name = "default", .fn = f_default, .need = 1,
+     .params = {"value", "default_value", "boolean"}},
     {.name = "d", .fn = f_default, .need = 1, .params = {"value", "default_value", "boolean"}},
     {.name = "length", .fn = f_length, .need = 1, .params = {"obj"}},
     {.name = "count", .fn = f_length, .need = 1, .params = {"obj"}},
@@ -250,7 +256,8 @@ const struct tpl_fn bk_tpl_filters_seq[] = {
      .params = {"value", "case_sensitive", "by", "reverse"}},
     {.name = "sort", .fn = f_sort, .need = 1,
      .params = {"value", "reverse", "case_sensitive", "attribute"}},
-    {.name = "unique", .fn = f_unique, .need = 1, .params = {"value", "case_sensitive", "attribute"}},
+    {.name = "unique", .fn = f_unique, .need = 1,
+     .params = {"value", "case_sensitive", "attribute"}},
     {.name = "min", .fn = f_min, .need = 1, .params = {"value", "case_sensitive", "attribute"}},
     {.name = "max", .fn = f_max, .need = 1, .params = {"value", "case_sensitive", "attribute"}},
     {.name = "sum", .fn = f_sum, .need = 1, .params = {"iterable", "attribute", "start"}},

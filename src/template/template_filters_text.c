@@ -5,7 +5,9 @@
 
 static bk_tv f_lower(rt *r, bk_tv *a) { return bk_tpl_case(r, bk_tpl_str(r, a[0]), CASE_LOWER); }
 static bk_tv f_upper(rt *r, bk_tv *a) { return bk_tpl_case(r, bk_tpl_str(r, a[0]), CASE_UPPER); }
-static bk_tv f_capitalize(rt *r, bk_tv *a) { return bk_tpl_case(r, bk_tpl_str(r, a[0]), CASE_CAPITAL); }
+static bk_tv f_capitalize(rt *r, bk_tv *a) {
+  return bk_tpl_case(r, bk_tpl_str(r, a[0]), CASE_CAPITAL);
+}
 static bk_tv f_string(rt *r, bk_tv *a) { return bk_tpl_str(r, a[0]); }
 static bk_tv f_trim(rt *r, bk_tv *a) { return bk_tpl_strip(bk_tpl_str(r, a[0]), a[1], 3); }
 
@@ -50,8 +52,10 @@ static bool next_line(bk_tv s, size_t *at, bk_tv *line) {
 
 static bk_tv f_indent(rt *r, bk_tv *a) {
   bk_tv s = bk_tpl_need_str(r, a[0], "indent()"), by = a[1];
-  bool first = tv_given(a[2]) && bk_tpl_truth(r, a[2]), blank = tv_given(a[3]) && bk_tpl_truth(r, a[3]);
-  int64_t width = by.kind == TV_STR ? 0 : tv_given(by) ? bk_tpl_as_int(r, by, "indent(): width") : 4;
+  bool first = tv_given(a[2]) && bk_tpl_truth(r, a[2]);
+  bool blank = tv_given(a[3]) && bk_tpl_truth(r, a[3]);
+  int64_t width = 4;
+  if (tv_given(by) && by.kind != TV_STR) width = bk_tpl_as_int(r, by, "indent(): width");
   bk_tv line, text = bk_tpl_binary(r, T_ADD, s, tv_strz("\n")); /* so a last empty line counts */
   size_t mark = bk_tpl_begin(r);
   for (size_t at = 0, from = 0; next_line(text, &at, &line); from = at) {
@@ -67,7 +71,8 @@ static bk_tv f_indent(rt *r, bk_tv *a) {
 
 static bk_tv f_replace(rt *r, bk_tv *a) {
   bk_tv s = bk_tpl_str(r, a[0]), from = bk_tpl_str(r, a[1]), to = bk_tpl_str(r, a[2]);
-  int64_t count = tv_given(a[3]) && a[3].kind != TV_NONE ? bk_tpl_as_int(r, a[3], "replace(): count") : -1;
+  bool all = !tv_given(a[3]) || a[3].kind == TV_NONE;
+  int64_t count = all ? -1 : bk_tpl_as_int(r, a[3], "replace(): count");
   return bk_tpl_replace(r, s, from, to, count);
 }
 
@@ -163,8 +168,9 @@ static bk_tv f_format(rt *r, struct bk_tpl_args *a) {
 
 static bk_tv f_wordwrap(rt *r, bk_tv *a) {
   bk_tv s = bk_tpl_need_str(r, a[0], "wordwrap()"), line;
-  bk_tv with = tv_given(a[3]) && a[3].kind != TV_NONE ? bk_tpl_need_str(r, a[3], "wordwrap(): wrapstring")
-                                                      : tv_strz("\n");
+  bk_tv with = tv_strz("\n");
+  if (tv_given(a[3]) && a[3].kind != TV_NONE)
+    with = bk_tpl_need_str(r, a[3], "wordwrap(): wrapstring");
   int64_t width = tv_given(a[1]) ? bk_tpl_as_int(r, a[1], "wordwrap(): width") : 79;
   bool long_words = !tv_given(a[2]) || bk_tpl_truth(r, a[2]);
   bool hyphens = !tv_given(a[4]) || bk_tpl_truth(r, a[4]);

@@ -92,7 +92,8 @@ static void put_int_field(rt *r, const struct spec *f, int64_t v, bool percent) 
   char *end = buf + sizeof buf, *p = end;
   do *--p = set[u % base];
   while (u /= base);
-  if (f->alt && base != 10) prefix = type == 'x' ? "0x" : type == 'X' ? "0X" : base == 8 ? "0o" : "0b";
+  if (f->alt && base != 10)
+    prefix = type == 'x' ? "0x" : type == 'X' ? "0X" : base == 8 ? "0o" : "0b";
   size_t n = (size_t)(end - p);
   const char *digits = p;
   if (percent && f->prec > (int64_t)n) {
@@ -161,7 +162,7 @@ static void put_char_field(rt *r, const struct spec *f, int64_t c) {
   put_text_field(r, f, bk_tpl_end(r, mark));
 }
 
-/* --- "…" % args ------------------------------------------------------------------------------ */
+/* --- "…" % args ---------------------------------------------------------------------------- */
 
 struct percent {
   rt *r;
@@ -260,7 +261,8 @@ static void percent_field(struct percent *p, bk_tv fmt, uint32_t *i) {
     bk_tpl_bad(r, "unsupported format character '%c'", f.type);
   bool text = strchr("srac", f.type) != NULL;
   if (f.zero && f.align != '<' && !text) f.align = '=', f.fill[0] = '0';
-  if (f.prec > MAX_PRECISION && !text) bk_tpl_raise(r, "template.limit", "precision above %d", MAX_PRECISION);
+  if (f.prec > MAX_PRECISION && !text)
+    bk_tpl_raise(r, "template.limit", "precision above %d", MAX_PRECISION);
   convert(p, &f, tv_given(v) ? v : next_arg(p));
 }
 
@@ -282,7 +284,7 @@ bk_tv bk_tpl_percent(rt *r, bk_tv fmt, bk_tv args) {
   return tv_like(bk_tpl_end(r, mark), fmt);
 }
 
-/* --- "…".format(…) --------------------------------------------------------------------------- */
+/* --- "…".format(…) ------------------------------------------------------------------------ */
 
 struct format {
   rt *r;
@@ -319,7 +321,8 @@ static void parse_spec(rt *r, bk_tv s, struct spec *f) {
     if (i == at) bk_tpl_bad(r, "format specifier: precision is missing");
   }
   if (i < s.len) f->type = s.u.s[i++];
-  if (i < s.len) bk_tpl_bad(r, "invalid format specifier '%.*s'", (int)(s.len > 60 ? 60 : s.len), s.u.s);
+  if (i < s.len)
+    bk_tpl_bad(r, "invalid format specifier '%.*s'", (int)(s.len > 60 ? 60 : s.len), s.u.s);
 }
 
 static void format_value(struct format *x, bk_tv v, bk_tv spec) {
@@ -331,10 +334,12 @@ static void format_value(struct format *x, bk_tv v, bk_tv spec) {
     return;
   }
   parse_spec(r, spec, &f);
-  bool float_type = f.type && strchr("eEfFgG%", f.type), int_type = f.type && strchr("bcdoxXn", f.type);
+  bool float_type = f.type && strchr("eEfFgG%", f.type);
+  bool int_type = f.type && strchr("bcdoxXn", f.type);
   if (v.kind == TV_STR && (!f.type || f.type == 's')) {
     if (f.sign || f.alt || f.group || f.align == '=')
-      if (!(f.zero && f.align == '=')) bk_tpl_bad(r, "this format specifier is not allowed for strings");
+      if (!(f.zero && f.align == '='))
+        bk_tpl_bad(r, "this format specifier is not allowed for strings");
     if (f.align == '=') f.align = '<';
     put_text_field(r, &f, x->safe ? bk_tpl_escape(r, v) : v);
   } else if (tv_integral(v) && (!f.type || int_type)) {
@@ -377,7 +382,8 @@ static bk_tv field_base(struct format *x, bk_tv name) {
     for (uint32_t k = 0; k < x->a->nkw; k++)
       if (x->a->kw[k].len == name.len && memcmp(x->a->kw[k].name, name.u.s, name.len) == 0)
         return x->a->kw[k].v;
-    bk_tpl_bad(r, "format: there is no argument '%.*s'", (int)(name.len > 60 ? 60 : name.len), name.u.s);
+    bk_tpl_bad(r, "format: there is no argument '%.*s'", (int)(name.len > 60 ? 60 : name.len),
+               name.u.s);
   }
   if (index >= x->a->n) bk_tpl_bad(r, "format: there is no argument %lld", (long long)index);
   return x->a->v[index];
@@ -394,7 +400,8 @@ static bk_tv field_value(struct format *x, bk_tv f) {
     uint32_t from = i;
     while (i < f.len && (item ? f.u.s[i] != ']' : f.u.s[i] != '.' && f.u.s[i] != '[')) i++;
     bk_tv key = bk_tv_text(f.u.s + from, i - from);
-    if (!key.len || (item && i == f.len)) bk_tpl_bad(r, "format: malformed field '%.*s'", (int)f.len, f.u.s);
+    if (!key.len || (item && i == f.len))
+      bk_tpl_bad(r, "format: malformed field '%.*s'", (int)f.len, f.u.s);
     if (item) i++;
     uint32_t at = 0;
     if (item && all_digits(key)) key = bk_tv_int(number_at(key, &at));
@@ -420,7 +427,8 @@ static void put_field(struct format *x, bk_tv f, int depth) {
   uint32_t i = name;
   if (i < f.len && f.u.s[i] == '!') {
     char c = i + 1 < f.len ? f.u.s[i + 1] : 0;
-    if (c != 'r' && c != 's' && c != 'a') bk_tpl_bad(r, "format: unknown conversion '!%c'", c ? c : ' ');
+    if (c != 'r' && c != 's' && c != 'a')
+      bk_tpl_bad(r, "format: unknown conversion '!%c'", c ? c : ' ');
     v = c == 's' ? bk_tpl_str(r, v) : bk_tpl_repr(r, v);
     i += 2;
     if (i < f.len && f.u.s[i] != ':') bk_tpl_bad(r, "format: expected ':' after the conversion");

@@ -10,7 +10,8 @@ static bk_tv g_range(rt *r, bk_tv *a) {
   }
   if (tv_given(a[2])) step = bk_tpl_as_int(r, a[2], "range(): step");
   if (step == 0) bk_tpl_bad(r, "range(): step must not be zero");
-  bool wide = start > most || start < -most || stop > most || stop < -most || step > most || step < -most;
+  bool wide = start > most || start < -most || stop > most || stop < -most;
+  wide = wide || step > most || step < -most;
   if (!wide && step > 0 && stop > start) n = (stop - start - 1) / step + 1;
   if (!wide && step < 0 && stop < start) n = (start - stop - 1) / -step + 1;
   if (wide || n > r->env->opt.limits.range)
@@ -21,7 +22,8 @@ static bk_tv g_range(rt *r, bk_tv *a) {
   return tv_ptr(TV_RANGE, g);
 }
 
-/* Puts the entries of `from` (a mapping, or an iterable of pairs) and the keyword arguments into d. */
+/* Puts the entries of `from` (a mapping or an iterable of pairs) and the keyword arguments into
+ * d. */
 void bk_tpl_merge(rt *r, struct tv_dict *d, bk_tv from, const struct bk_tpl_args *kw) {
   bk_tv k, v;
   if (from.kind == TV_DICT) {
@@ -88,7 +90,8 @@ const struct tpl_fn bk_tpl_globals[] = {
 
 bk_tv bk_tpl_global(rt *r, const struct tpl_sym *name) {
   if (r->globals) {
-    bk_tv *p = bk_tpl_get_str(bk_tpl_d(r, tv_ptr(TV_DICT, r->globals)), name->s, name->len, name->hash);
+    bk_tv *p = bk_tpl_get_str(bk_tpl_d(r, tv_ptr(TV_DICT, r->globals)), name->s, name->len,
+                              name->hash);
     if (p) return *p;
   }
   const struct tpl_fn *f = bk_tpl_find_fn(bk_tpl_globals, name->s, name->len);

@@ -5,7 +5,8 @@
 
 static struct bk_tpl *load_one(rt *r, bk_tv name) {
   if (name.kind == TV_UNDEF) bk_tpl_undefined(r, name);
-  if (name.kind != TV_STR) bk_tpl_bad(r, "template name must be a string, not '%s'", bk_tpl_type(name));
+  if (name.kind != TV_STR)
+    bk_tpl_bad(r, "template name must be a string, not '%s'", bk_tpl_type(name));
   struct bk_tpl *tpl = bk_map_get(&r->loaded, name.u.s, name.len);
   if (tpl || !r->host.load) return tpl;
   struct bk_buf *text = &r->source;
@@ -52,7 +53,8 @@ static struct block_stack *find_stack(struct context *ctx, const char *s, size_t
 }
 
 static void add_blocks(rt *r, struct context *ctx, struct bk_tpl *tpl) {
-  struct block_stack *all = bk_tpl_alloc(r, sizeof *all * ((size_t)ctx->nblocks + tpl->nblocks + 1));
+  size_t most = (size_t)ctx->nblocks + tpl->nblocks + 1;
+  struct block_stack *all = bk_tpl_alloc(r, sizeof *all * most);
   if (ctx->nblocks) memcpy(all, ctx->blocks, sizeof *all * ctx->nblocks);
   ctx->blocks = all;
   for (uint32_t i = 0; i < tpl->nblocks; i++) {
@@ -183,7 +185,8 @@ static struct scope *flatten(rt *r, struct scope *s) {
   return flat;
 }
 
-static struct tv_module *make_module(rt *r, struct bk_tpl *tpl, struct scope *vars, const char *what) {
+static struct tv_module *make_module(rt *r, struct bk_tpl *tpl, struct scope *vars,
+                                     const char *what) {
   struct context *ctx = bk_tpl_alloc(r, sizeof *ctx);
   struct tv_module *m = bk_tpl_alloc(r, sizeof *m);
   struct frame f;
@@ -248,7 +251,8 @@ void bk_tpl_exec_import(rt *r, const struct node *n) {
       int line, col;
       const struct bk_tpl *here = r->frame->tpl;
       bk_tpl_position(here->src, here->len, n->pos, &line, &col);
-      v = bk_tpl_undef_hint(r, "the template '%s' (imported on line %d in '%s') does not export the "
+      v = bk_tpl_undef_hint(r,
+                            "the template '%s' (imported on line %d in '%s') does not export the "
                             "requested name '%s'", m->name, line, here->name, s->s);
     }
     bk_tpl_define(r, r->scope, im->aliases[i], v, false);

@@ -155,7 +155,8 @@ static void merge_sort(rt *r, bk_tv *v, bk_tv *k, bk_tv *tv, bk_tv *tk, uint32_t
   merge_sort(r, v + half, k + half, tv, tk, n - half, reverse);
   bk_tpl_step(r, 1 + n / 16);
   while (i < half && j < n) { /* only "less than" is asked, as Python does */
-    bool second = reverse ? bk_tpl_cmp(r, k[i], k[j], "<") == -1 : bk_tpl_cmp(r, k[j], k[i], "<") == -1;
+    int c = reverse ? bk_tpl_cmp(r, k[i], k[j], "<") : bk_tpl_cmp(r, k[j], k[i], "<");
+    bool second = c == -1;
     uint32_t *from = second ? &j : &i;
     tv[o] = v[*from];
     tk[o++] = k[(*from)++];

@@ -87,7 +87,7 @@ static enum found line_tag(struct parser *p, uint32_t i, uint32_t *after) {
   return is_st ? F_LINE : is_co ? F_LINECOMMENT : F_END;
 }
 
-/* The next tag at or after lx->pos: its start in *start, the position after its opening in *after. */
+/* The next tag at or after lx->pos: its start, and in *after the position after its opening. */
 static enum found find_tag(struct parser *p, uint32_t *start, uint32_t *after, char *sign) {
   struct lexer *lx = &p->lx;
   bool lines = p->env->opt.line_statement || p->env->opt.line_comment;
@@ -364,7 +364,8 @@ static uint32_t unescape(struct parser *p, uint32_t i, uint32_t end, char *out, 
   if (c == '\n') return i + 2;
   if (c >= '0' && c <= '7') {
     uint32_t v = 0, j = i + 1;
-    while (j < end && j < i + 4 && src[j] >= '0' && src[j] <= '7') v = v * 8 + (uint32_t)(src[j++] - '0');
+    while (j < end && j < i + 4 && src[j] >= '0' && src[j] <= '7')
+      v = v * 8 + (uint32_t)(src[j++] - '0');
     *n += u8_write(out + *n, v);
     return j;
   }

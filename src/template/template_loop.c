@@ -1,5 +1,6 @@
-/* for loops and the `loop` variable. Elements and the test of `for … if …` are looked at one by one
- * as the loop goes on; loop.last and loop.nextitem look one ahead, loop.length at all of them. */
+/* for loops and the `loop` variable. Elements and the test of `for … if …` are looked at one by
+ * one as the loop goes on; loop.last and loop.nextitem look one ahead, loop.length at
+ * all of them. */
 #include "template/template_run.h"
 
 static bool fetch(rt *r, struct tv_loop *l, bk_tv *v) {
@@ -112,7 +113,8 @@ static void run(rt *r, const struct node *n, bk_tv seq, struct scope *outer, uin
   r->scope = before;
 }
 
-bk_tv bk_tpl_for_text(rt *r, const struct node *n, bk_tv seq, struct scope *outer, uint32_t depth0) {
+bk_tv bk_tpl_for_text(rt *r, const struct node *n, bk_tv seq, struct scope *outer,
+                      uint32_t depth0) {
   size_t mark = bk_tpl_begin(r);
   struct frame f;
   bk_tpl_push_frame(r, &f, r->frame->tpl, "recursive loop", NULL);

@@ -99,7 +99,8 @@ static bk_tv l_sort(rt *r, bk_tv *a) {
       keys->v[i] = bk_tpl_call(r, a[1], &one);
     }
   }
-  bk_tpl_sort(r, l->v, keys->v, l->n < keys->n ? l->n : keys->n, tv_given(a[2]) && bk_tpl_truth(r, a[2]));
+  bool reverse = tv_given(a[2]) && bk_tpl_truth(r, a[2]);
+  bk_tpl_sort(r, l->v, keys->v, l->n < keys->n ? l->n : keys->n, reverse);
   return none();
 }
 
@@ -208,7 +209,8 @@ const struct tpl_fn bk_tpl_list_methods[] = {
     M("sort", l_sort, 1, "key", "reverse"), M("copy", l_copy, 1), M("clear", l_clear, 1),
     {.name = NULL}};
 const struct tpl_fn bk_tpl_tuple_methods[] = {
-    M("index", l_index, 2, "value", "start", "stop"), M("count", l_count, 2, "value"), {.name = NULL}};
+    M("index", l_index, 2, "value", "start", "stop"), M("count", l_count, 2, "value"),
+    {.name = NULL}};
 const struct tpl_fn bk_tpl_dict_methods[] = {
     M("keys", d_keys, 1), M("values", d_values, 1), M("items", d_items, 1),
     M("get", d_get, 2, "key", "default"), M("pop", d_pop, 2, "key", "default"),

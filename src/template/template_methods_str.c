@@ -72,12 +72,14 @@ static bk_tv m_count(rt *r, bk_tv *a) {
   int64_t n = 0;
   if (!range(r, a[0], a[2], a[3], &s, &before)) return bk_tv_int(0);
   if (!what.len) return bk_tv_int((int64_t)bk_tpl_chars(s) + 1);
-  for (const char *hit = s.u.s; (hit = bk_tpl_find(s, (size_t)(hit - s.u.s), what)); hit += what.len) n++;
+  const char *hit = s.u.s;
+  for (; (hit = bk_tpl_find(s, (size_t)(hit - s.u.s), what)); hit += what.len) n++;
   return bk_tv_int(n);
 }
 
 static bool affix(bk_tv s, bk_tv x, bool end) {
-  return s.len >= x.len && (!x.len || memcmp(end ? s.u.s + s.len - x.len : s.u.s, x.u.s, x.len) == 0);
+  if (s.len < x.len || !x.len) return !x.len;
+  return memcmp(end ? s.u.s + s.len - x.len : s.u.s, x.u.s, x.len) == 0;
 }
 
 static bk_tv affixed(rt *r, bk_tv *a, bool end) {
@@ -138,7 +140,9 @@ bk_tv bk_tpl_split(rt *r, bk_tv s, bk_tv sep, int64_t max) {
   return out;
 }
 
-static int64_t max_arg(rt *r, bk_tv v) { return tv_given(v) ? bk_tpl_as_int(r, v, "maxsplit") : -1; }
+static int64_t max_arg(rt *r, bk_tv v) {
+  return tv_given(v) ? bk_tpl_as_int(r, v, "maxsplit") : -1;
+}
 
 static bk_tv m_split(rt *r, bk_tv *a) { return bk_tpl_split(r, a[0], a[1], max_arg(r, a[2])); }
 
@@ -163,9 +167,11 @@ static bk_tv partition(rt *r, bk_tv *a, bool last) {
   bk_tv s = a[0], sep = need(r, a[1], "partition()"), none = bk_tv_text("", 0);
   if (!sep.len) bk_tpl_bad(r, "partition(): empty separator");
   const char *hit = bk_tpl_find(s, 0, sep);
-  if (!hit) return bk_tpl_tuple_of(r, last ? (bk_tv[]){none, none, s} : (bk_tv[]){s, none, none}, 3);
+  if (!hit)
+    return bk_tpl_tuple_of(r, last ? (bk_tv[]){none, none, s} : (bk_tv[]){s, none, none}, 3);
   if (last)
-    for (const char *next = hit; next; next = bk_tpl_find(s, (size_t)(next - s.u.s) + 1, sep)) hit = next;
+    for (const char *next = hit; next; next = bk_tpl_find(s, (size_t)(next - s.u.s) + 1, sep))
+      hit = next;
   size_t at = (size_t)(hit - s.u.s);
   bk_tv v[3] = {bk_tv_text(s.u.s, at), sep, bk_tv_text(hit + sep.len, s.len - at - sep.len)};
   return bk_tpl_tuple_of(r, v, 3);
@@ -298,7 +304,8 @@ static bool only_ascii(bk_tv s) {
 static bool identifier(bk_tv s) {
   for (uint32_t i = 0; i < s.len; i++) {
     char c = s.u.s[i];
-    bool ok = c & 0x80 || c == '_' || ((c | 32) >= 'a' && (c | 32) <= 'z') || (i && c >= '0' && c <= '9');
+    bool ok = c & 0x80 || c == '_' || ((c | 32) >= 'a' && (c | 32) <= 'z') ||
+              (i && c >= '0' && c <= '9');
     if (!ok) return false;
   }
   return s.len > 0;
@@ -333,9 +340,11 @@ const struct tpl_fn bk_tpl_str_methods[] = {
     M0(upper), M0(lower), M0(swapcase), M0(title), M0(capitalize),
     {.name = "casefold", .fn = m_lower, .need = 1, .params = {"self"}},
     M1(strip, "chars", 1), M1(lstrip, "chars", 1), M1(rstrip, "chars", 1),
-    FIND(find), FIND(rfind), FIND(index), FIND(rindex), FIND(count), FIND(startswith), FIND(endswith),
+    FIND(find), FIND(rfind), FIND(index), FIND(rindex), FIND(count),
+    FIND(startswith), FIND(endswith),
     M1(removeprefix, "prefix", 2), M1(removesuffix, "suffix", 2),
-    M2(split, 1, "sep", "maxsplit"), M2(rsplit, 1, "sep", "maxsplit"), M1(splitlines, "keepends", 1),
+    M2(split, 1, "sep", "maxsplit"), M2(rsplit, 1, "sep", "maxsplit"),
+    M1(splitlines, "keepends", 1),
     M1(partition, "sep", 2), M1(rpartition, "sep", 2), M1(join, "iterable", 2),
     {.name = "replace", .fn = m_replace, .need = 3, .params = {"self", "old", "new", "count"}},
     M2(ljust, 2, "width", "fillchar"), M2(rjust, 2, "width", "fillchar"),

@@ -3,7 +3,9 @@
 
 #include "template/template_run.h"
 
-static _Noreturn void overflow(rt *r) { bk_tpl_bad(r, "integer overflow: result needs more than 64 bits"); }
+static _Noreturn void overflow(rt *r) {
+  bk_tpl_bad(r, "integer overflow: result needs more than 64 bits");
+}
 static _Noreturn void by_zero(rt *r) { bk_tpl_bad(r, "division by zero"); }
 
 static const char *symbol(enum tok op) {

@@ -124,7 +124,8 @@ static struct node *primary(struct parser *p) {
       return n;
     case T_LBRACKET: return sequence(p, N_LIST, T_RBRACKET);
     case T_LBRACE: return dict(p);
-    default: bk_tpl_syntax(p, t.pos, "expected an expression, got %s", bk_tpl_tok_text(&t, buf, 80));
+    default:
+      bk_tpl_syntax(p, t.pos, "expected an expression, got %s", bk_tpl_tok_text(&t, buf, 80));
   }
 }
 
@@ -136,8 +137,8 @@ struct node *bk_tpl_tuple(struct parser *p, bool simple, bool with_cond, const c
   for (;;) {
     if (list.n) bk_tpl_expect(p, T_COMMA);
     enum tok t = p->cur.type;
-    if (t == T_VAR_END || t == T_BLOCK_END || t == T_RPAREN || (end_name && bk_tpl_is_name(p, end_name)))
-      break;
+    if (t == T_VAR_END || t == T_BLOCK_END || t == T_RPAREN) break;
+    if (end_name && bk_tpl_is_name(p, end_name)) break;
     bk_tpl_append(p, &list, simple ? primary(p) : bk_tpl_expr(p, with_cond));
     if (p->cur.type != T_COMMA) break;
     is_tuple = true;
@@ -145,7 +146,8 @@ struct node *bk_tpl_tuple(struct parser *p, bool simple, bool with_cond, const c
   if (!is_tuple && list.n) return list.v[0];
   if (!is_tuple && !parens) {
     char buf[80];
-    bk_tpl_syntax(p, p->cur.pos, "expected an expression, got %s", bk_tpl_tok_text(&p->cur, buf, 80));
+    bk_tpl_syntax(p, p->cur.pos, "expected an expression, got %s",
+                  bk_tpl_tok_text(&p->cur, buf, 80));
   }
   struct node *n = bk_tpl_node(p, N_TUPLE, pos);
   n->u.list = list;
@@ -252,7 +254,8 @@ static struct node *dotted(struct parser *p, struct node *obj) {
     return two(p, N_ITEM, t.pos, obj, constant(p, bk_tv_int(t.i), t.pos));
   }
   if (t.type != T_NAME)
-    bk_tpl_syntax(p, t.pos, "expected a name or number after '.', got %s", bk_tpl_tok_text(&t, buf, 80));
+    bk_tpl_syntax(p, t.pos, "expected a name or number after '.', got %s",
+                  bk_tpl_tok_text(&t, buf, 80));
   struct node *n = bk_tpl_node(p, N_ATTR, t.pos);
   n->u.attr.a = obj;
   n->u.attr.name = bk_tpl_name(p, "a name");
@@ -362,7 +365,8 @@ static struct node *unary(struct parser *p, bool with_filter) {
   return n;
 }
 
-static struct node *binary(struct parser *p, struct node *left, struct node *(*next)(struct parser *)) {
+static struct node *binary(struct parser *p, struct node *left,
+                           struct node *(*next)(struct parser *)) {
   struct node *n = bk_tpl_node(p, N_BIN, p->cur.pos);
   n->sub = (uint8_t)p->cur.type;
   bk_tpl_advance(p);

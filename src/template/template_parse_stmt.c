@@ -133,7 +133,8 @@ static void unexpected_end(struct parser *p, const char *const *ends, bool eof) 
   bk_tpl_tok_text(&p->cur, got, sizeof got);
   if (p->cur.type != T_NAME) bk_tpl_syntax(p, p->cur.pos, "expected a tag name, got %s", got);
   if (t && ends)
-    bk_tpl_syntax(p, p->cur.pos, "unknown tag %s: expected a statement, or %s to close '%s' of line %d",
+    bk_tpl_syntax(p, p->cur.pos,
+                  "unknown tag %s: expected a statement, or %s to close '%s' of line %d",
                   got, want, t->name, line);
   bk_tpl_syntax(p, p->cur.pos, "unknown tag %s", got);
 }
@@ -370,7 +371,8 @@ static bool only_space(const struct nodes *list) {
   for (uint32_t i = 0; i < list->n; i++) {
     const struct node *n = list->v[i];
     if (n->op != N_DATA) return false;
-    if (bk_tpl_strip(bk_tv_text(n->u.data.s, n->u.data.len), tv_kind(TV_MISSING), 3).len) return false;
+    if (bk_tpl_strip(bk_tv_text(n->u.data.s, n->u.data.len), tv_kind(TV_MISSING), 3).len)
+      return false;
   }
   return true;
 }
@@ -403,7 +405,8 @@ static struct node *parse_extends(struct parser *p, uint32_t pos) {
 /* with context / without context; false when neither is there. */
 static bool context_clause(struct parser *p, struct import_node *im) {
   bool with = bk_tpl_is_name(p, "with");
-  if ((!with && !bk_tpl_is_name(p, "without")) || !token_is(bk_tpl_peek(p), "context")) return false;
+  if ((!with && !bk_tpl_is_name(p, "without")) || !token_is(bk_tpl_peek(p), "context"))
+    return false;
   bk_tpl_advance(p);
   bk_tpl_advance(p);
   im->with_context = with;
@@ -449,7 +452,8 @@ static struct node *parse_from(struct parser *p, uint32_t pos) {
     if (name->u.sym->s[0] == '_')
       bk_tpl_syntax(p, name->pos, "names that start with an underscore cannot be imported");
     bk_tpl_append(p, &names, name);
-    bk_tpl_append(p, &aliases, bk_tpl_skip_name(p, "as") ? bk_tpl_target(p, true, NULL, false) : name);
+    if (bk_tpl_skip_name(p, "as")) name = bk_tpl_target(p, true, NULL, false);
+    bk_tpl_append(p, &aliases, name);
     if (context_clause(p, im) || p->cur.type != T_COMMA) break;
   }
   im->n = names.n;

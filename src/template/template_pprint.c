@@ -1,5 +1,5 @@
-/* The pprint filter: Python's pformat with its width of 80. What does not fit on a line is broken at
- * elements, long strings at white space; dicts are shown by key. */
+/* The pprint filter: Python's pformat with its width of 80. What does not fit on a line is broken
+ * at elements, long strings at white space; dicts are shown by key. */
 #include "template/template_run.h"
 
 #define WIDTH 80
@@ -107,7 +107,8 @@ static void put_dict(rt *r, bk_tv d, struct room at) {
 static int64_t repr_width(rt *r, bk_tv s) { return (int64_t)bk_tpl_chars(bk_tpl_repr(r, s)); }
 
 /* The pieces of one line: words with the white space after them, as many as fit. */
-static void split_line(rt *r, bk_tv line, int64_t width, int64_t last_width, struct tv_list *chunks) {
+static void split_line(rt *r, bk_tv line, int64_t width, int64_t last_width,
+                       struct tv_list *chunks) {
   const char *p = line.u.s, *end = p + line.len;
   bk_tv current = bk_tv_text(p, 0);
   while (p < end) {

@@ -52,7 +52,8 @@ struct tv_macro {
 struct tv_cycler { bk_tv *v; uint32_t n, at; };
 struct tv_joiner { bk_tv sep; bool used; };
 struct tv_module { struct tv_dict *vars; bk_tv text; const char *name; };
-struct tv_block { struct context *ctx; struct block_stack *stack; struct scope *scope; uint32_t level; };
+struct tv_block { struct context *ctx; struct block_stack *stack; struct scope *scope;
+    uint32_t level; };
 
 /* Iteration over anything; see bk_tpl_iter. */
 struct tv_iter {

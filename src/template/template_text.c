@@ -184,11 +184,15 @@ static void put_special(rt *r, bk_tv v) {
       bk_tpl_puts(r, ")");
       return;
     }
-    case TV_GEN: snprintf(buf, sizeof buf, "<generator object %s>", ((struct tv_gen *)v.u.p)->name); break;
+    case TV_GEN:
+      snprintf(buf, sizeof buf, "<generator object %s>", ((struct tv_gen *)v.u.p)->name);
+      break;
     case TV_MACRO:
       snprintf(buf, sizeof buf, "<Macro '%.60s'>", ((struct tv_macro *)v.u.p)->name);
       break;
-    case TV_FUNC: snprintf(buf, sizeof buf, "<function %s>", ((const struct tpl_fn *)v.u.p)->name); break;
+    case TV_FUNC:
+      snprintf(buf, sizeof buf, "<function %s>", ((const struct tpl_fn *)v.u.p)->name);
+      break;
     case TV_METHOD: {
       const struct tv_method *m = v.u.p;
       snprintf(buf, sizeof buf, "<method %s of %s object>", m->fn->name, bk_tpl_type(m->self));
@@ -242,7 +246,8 @@ void bk_tpl_put_escaped(rt *r, bk_tv v) {
     bk_tpl_put(r, plain, (size_t)(s - plain));
     if (s == end) break;
     char c = *s++;
-    bk_tpl_puts(r, c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&#34;" : "&#39;");
+    bk_tpl_puts(r, c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&#34;"
+                : "&#39;");
   }
 }
 

@@ -1,4 +1,5 @@
-/* Values: constructors, lists, dicts in insertion order, undefined values, truth, equality, order. */
+/* Values: constructors, lists, dicts in insertion order, undefined values, truth, equality,
+ * order. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>

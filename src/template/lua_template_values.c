@@ -1,9 +1,9 @@
-/* Values between Lua and templates. Tables with elements 1..n and those marked as arrays (json.array,
- * template.list) are lists; others are dicts, in the order of their __pairs (json.object,
- * template.map) or else sorted by key, so that output does not depend on hashing. */
+/* Values between Lua and templates. Tables with elements 1..n and those marked as arrays
+ * (json.array, template.list) are lists; others are dicts, in the order of their __pairs
+ * (json.object, template.map) or else sorted by key, so that output does not depend on hashing. */
 #include <string.h>
 
-#include "template/template_lua.h"
+#include "template/lua_template.h"
 
 #define LIST_MT "bakery.template.list"
 #define JSON_ARRAY_MT "bakery.json.array"
@@ -136,7 +136,7 @@ static void sort_keys(lua_State *L, int idx, lua_Integer n) {
   }
 }
 
-/* Protected: pushes the list key1, value1, key2, … of the table at 1 in the order of its __pairs. */
+/* Protected: pushes the list key1, value1, key2 … of the table at 1, in the order of __pairs. */
 static int collect_pairs(lua_State *L) {
   lua_Integer n = 0;
   lua_settop(L, 1);
@@ -167,7 +167,8 @@ static int fill_ordered(struct tpl_bridge *b, struct bk_tpl_run *r, bk_tv d, int
   lua_pushvalue(L, idx);
   if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
     const char *why = lua_tostring(L, -1);
-    return bk_fail(err, BK_BUILD, "template.runtime", "reading a variable: %s", why ? why : "error");
+    if (!why) why = "error";
+    return bk_fail(err, BK_BUILD, "template.runtime", "reading a variable: %s", why);
   }
   int list = lua_gettop(L);
   lua_Integer n = (lua_Integer)lua_rawlen(L, list);
@@ -245,10 +246,12 @@ static int push_dict(struct tpl_bridge *b, struct bk_tpl_run *r, bk_tv v, int de
   return 0;
 }
 
-static int push(struct tpl_bridge *b, struct bk_tpl_run *r, bk_tv v, int depth, struct bk_err *err) {
+static int push(struct tpl_bridge *b, struct bk_tpl_run *r, bk_tv v, int depth,
+                struct bk_err *err) {
   lua_State *L = b->L;
   size_t n;
-  if (depth > MAX_DEPTH) return bk_fail(err, BK_BUILD, "template.runtime", "value nested too deeply");
+  if (depth > MAX_DEPTH)
+    return bk_fail(err, BK_BUILD, "template.runtime", "value nested too deeply");
   luaL_checkstack(L, 8, "template values");
   switch (v.kind) {
     case TV_MISSING:
@@ -258,7 +261,9 @@ static int push(struct tpl_bridge *b, struct bk_tpl_run *r, bk_tv v, int depth, 
     case TV_INT: lua_pushinteger(L, v.u.i); return 0;
     case TV_FLOAT: lua_pushnumber(L, v.u.f); return 0;
     case TV_STR: lua_pushlstring(L, v.u.s, v.len); return 0;
-    case TV_HOST: lua_rawgeti(L, v.u.i > 0 ? b->anchors : b->functions, v.u.i > 0 ? v.u.i : -v.u.i); return 0;
+    case TV_HOST:
+      lua_rawgeti(L, v.u.i > 0 ? b->anchors : b->functions, v.u.i > 0 ? v.u.i : -v.u.i);
+      return 0;
     case TV_DICT:
     case TV_NS: return push_dict(b, r, v, depth, err);
     case TV_LIST:
@@ -276,7 +281,8 @@ static int push(struct tpl_bridge *b, struct bk_tpl_run *r, bk_tv v, int depth, 
       return 0;
     }
     default:
-      return bk_fail(err, BK_BUILD, "template.runtime", "macros and other template objects cannot go to Lua");
+      return bk_fail(err, BK_BUILD, "template.runtime",
+                     "macros and other template objects cannot go to Lua");
   }
 }
 
@@ -299,7 +305,8 @@ static int call(void *ud, struct bk_tpl_run *r, int64_t fn, const struct bk_tpl_
   struct tpl_bridge *b = ud;
   lua_State *L = b->L;
   int top = lua_gettop(L), nargs = (int)a->n, rc = 0;
-  if (!lua_checkstack(L, nargs + 12)) return bk_fail(err, BK_BUILD, "template.runtime", "too many arguments");
+  if (!lua_checkstack(L, nargs + 12))
+    return bk_fail(err, BK_BUILD, "template.runtime", "too many arguments");
   lua_rawgeti(L, fn > 0 ? b->anchors : b->functions, fn > 0 ? fn : -fn);
   for (uint32_t i = 0; i < a->n && !rc; i++) rc = push(b, r, a->v[i], 0, err);
   if (!rc && a->nkw) { /* keyword arguments come last, as a table */
@@ -341,7 +348,8 @@ static int load(void *ud, const char *name, size_t len, struct bk_buf *text, str
     const char *s = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &n) : NULL;
     if (s) bk_buf_add(text, s, n);
     if (s) rc = 1;
-    else if (!lua_isnil(L, -2)) rc = bk_fail(err, BK_BUILD, "template.runtime", "loader: expected text");
+    else if (!lua_isnil(L, -2))
+      rc = bk_fail(err, BK_BUILD, "template.runtime", "loader: expected text");
     else if (!lua_isnil(L, -1)) rc = lua_error_to(L, err);
   }
   if (rc < 0) bk_err_wrap(err, "loading template '%.100s'", name);

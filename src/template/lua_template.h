@@ -1,7 +1,7 @@
-/* Shared by the two halves of the binding. Nothing here may raise a template error while a Lua call is
- * on the C stack above it: values are made before or after lua_pcall, never inside. */
-#ifndef BK_TEMPLATE_LUA_H
-#define BK_TEMPLATE_LUA_H
+/* Shared by the two halves of the binding. Nothing here may raise a template error while a Lua call
+ * is on the C stack above it: values are made before or after lua_pcall, never inside. */
+#ifndef BK_LUA_TEMPLATE_H
+#define BK_LUA_TEMPLATE_H
 
 #include "luakit/luakit.h"
 #include "template/template.h"
