@@ -33,6 +33,7 @@ static void push_scalar_value(lua_State *L, const struct bk_yaml_node *n) {
 static void push_node(lua_State *L, const struct bk_yaml_node *n, int memo) {
   static const char *const kinds[] = {"scalar", "seq", "map"};
   static const char *const types[] = {"str", "int", "float", "bool", "null", "date"};
+  static const char *const styles[] = {"plain", "single", "double", "literal", "folded"};
   luaL_checkstack(L, 12, "YAML nesting");
   if (lua_rawgetp(L, memo, n) == LUA_TTABLE) return;
   lua_pop(L, 1);
@@ -49,13 +50,14 @@ static void push_node(lua_State *L, const struct bk_yaml_node *n, int memo) {
   set_int(L, "end_offset", n->end.offset);
   if (n->tag) lua_pushstring(L, n->tag), lua_setfield(L, -2, "tag");
   if (n->anchor) lua_pushstring(L, n->anchor), lua_setfield(L, -2, "anchor");
+  if (n->alias) lua_pushstring(L, n->alias), lua_setfield(L, -2, "alias");
   if (n->flow) lua_pushboolean(L, 1), lua_setfield(L, -2, "flow");
   if (n->kind == BK_YAML_SCALAR) {
     push_scalar_value(L, n);
     lua_setfield(L, -2, "value");
     lua_pushlstring(L, n->text, n->len);
     lua_setfield(L, -2, "text");
-    lua_pushstring(L, n->style);
+    lua_pushstring(L, styles[n->style]);
     lua_setfield(L, -2, "style");
     lua_pushstring(L, types[n->type]);
     lua_setfield(L, -2, "type");
