@@ -51,6 +51,8 @@ static void load(void) {
     }
     memcpy((char *)&table + symbols[i].at, &p, sizeof p);
   }
+  void *stop = dlsym(lib, "OPENSSL_thread_stop"); /* of the libcrypto that libcurl brought */
+  memcpy(&table.thread_stop, &stop, sizeof stop);
   CURLcode rc = table.global_init(CURL_GLOBAL_DEFAULT);
   if (rc) snprintf(failure, sizeof failure, "start libcurl: %s", table.easy_strerror(rc));
 }

@@ -26,6 +26,7 @@ struct bk_curl {
   CURLUcode (*url_set)(CURLU *u, CURLUPart part, const char *text, unsigned flags);
   CURLUcode (*url_get)(const CURLU *u, CURLUPart part, char **text, unsigned flags);
   void (*free)(void *p);
+  void (*thread_stop)(void); /* OpenSSL's; NULL with another TLS library */
 };
 
 /* The table, or NULL with *err filled when the library is not there. Thread-safe. */

@@ -275,6 +275,7 @@ static CURLcode perform_quietly(struct hop *p) {
   sigaddset(&pipe_set, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &pipe_set, &old);
   CURLcode rc = p->h->c->easy_perform(p->easy);
+  if (p->h->c->thread_stop) p->h->c->thread_stop(); /* our threads may outlive OpenSSL's cleanup */
   if (!sigismember(&old, SIGPIPE)) {
     const struct timespec now = {0};
     while (sigtimedwait(&pipe_set, NULL, &now) >= 0)

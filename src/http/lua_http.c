@@ -129,12 +129,9 @@ static char *copy(struct request *r, const char *s, size_t n) {
   return s ? bk_arena_strndup(&r->strings, s, n) : NULL;
 }
 
-/* A string option that reaches C as text: no NUL may hide in it. */
 static char *text_opt(lua_State *L, struct request *r, const char *name) {
-  size_t n;
-  const char *s = bk_opt_str(L, 1, name, NULL, &n);
-  if (s && strlen(s) != n) luaL_error(L, "option '%s': contains a NUL byte", name);
-  return copy(r, s, s ? n : 0);
+  const char *s = bk_opt_str(L, 1, name, NULL, NULL);
+  return copy(r, s, s ? strlen(s) : 0);
 }
 
 static void read_headers(lua_State *L, struct request *r) {

@@ -43,7 +43,7 @@ struct call *oci_layout_call_new(lua_State *L, int (*work)(struct call *, struct
 struct bk_oci *oci_check_client(lua_State *L, int idx);
 
 char *oci_copy(struct call *k, const char *s, size_t n);
-/* For text that reaches C as a string: raises when it contains a NUL. */
+/* For text that reaches C as a string: raises when it contains a zero byte. */
 char *oci_copy_text(lua_State *L, struct call *k, int arg, const char *s, size_t n);
 char *oci_opt_text(lua_State *L, struct call *k, int arg, const char *name);
 /* A reference, text or the table of oci.ref, into k->ref. False: nil, err are pushed. */

@@ -56,14 +56,13 @@ char *oci_copy(struct call *k, const char *s, size_t n) {
 }
 
 char *oci_copy_text(lua_State *L, struct call *k, int arg, const char *s, size_t n) {
-  if (s && strlen(s) != n) luaL_argerror(L, arg, "contains a NUL byte");
+  if (s && strlen(s) != n) luaL_argerror(L, arg, "contains a zero byte");
   return oci_copy(k, s, n);
 }
 
 char *oci_opt_text(lua_State *L, struct call *k, int arg, const char *name) {
-  size_t n = 0;
-  const char *s = bk_opt_str(L, arg, name, NULL, &n);
-  return oci_copy_text(L, k, arg, s, n);
+  const char *s = bk_opt_str(L, arg, name, NULL, NULL);
+  return oci_copy(k, s, s ? strlen(s) : 0);
 }
 
 static char *field_dup(lua_State *L, int idx, const char *name) {

@@ -18,10 +18,7 @@ int oci_layout_close(lua_State *L) {
 
 /* A string argument that has to be text. */
 static const char *text_arg(lua_State *L, int arg, bool optional) {
-  size_t n = 0;
-  const char *s = optional ? luaL_optlstring(L, arg, NULL, &n) : luaL_checklstring(L, arg, &n);
-  luaL_argcheck(L, !s || strlen(s) == n, arg, "contains a NUL byte");
-  return s;
+  return optional && lua_isnoneornil(L, arg) ? NULL : bk_check_text(L, arg);
 }
 
 int oci_layout_open(lua_State *L) {
