@@ -119,16 +119,52 @@ function M.render(pattern, vars)
   return tag.normalize(text)
 end
 
--- M.render through a memo of {pattern, values of the variables that it uses}.
+-- The values of the variables that a pattern uses as one text.
+local function values_key(uses, vars)
+  local a, b, c = uses[1], uses[2], uses[3]
+  if not b then return a and vars[a] or "" end
+  if not c then return vars[a] .. "\0" .. vars[b] end
+  local key = vars[a] .. "\0" .. vars[b] .. "\0" .. vars[c]
+  for i = 4, #uses do key = key .. "\0" .. vars[uses[i]] end
+  return key
+end
+
+-- M.render through a memo: pattern -> values -> suffix.
 local function render_once(pattern, vars, memo)
-  local key = pattern
-  for _, name in ipairs(facts(pattern).uses) do key = key .. "\0" .. vars[name] end
-  local text, err = memo[key], nil
+  local of_pattern = memo[pattern]
+  if not of_pattern then
+    of_pattern = {}
+    memo[pattern] = of_pattern
+  end
+  local key = values_key(facts(pattern).uses, vars)
+  local text, err = of_pattern[key]
   if text == nil then
     text, err = M.render(pattern, vars)
-    memo[key] = text
+    of_pattern[key] = text
   end
   return text, err
+end
+
+local FLAGS = { "latest", "latestPatch", "primaryOS", "primaryVariant", "channelLatest" }
+local chosen = setmetatable({}, { __mode = "k" })
+
+-- The patterns of a pool that apply under these flags; few combinations occur.
+local function patterns_for(pool, flags)
+  local key = 0
+  for i, name in ipairs(FLAGS) do key = key | (flags[name] and 1 << i or 0) end
+  local of_pool = chosen[pool] or {}
+  chosen[pool] = of_pool
+  local out = of_pool[key]
+  if not out then
+    out = {}
+    for _, item in ipairs(pool) do
+      if M.applies(item.only, flags) then
+        table.move(item.patterns, 1, #item.patterns, #out + 1, out)
+      end
+    end
+    of_pool[key] = out
+  end
+  return out
 end
 
 --- Tag suffixes of a target, unique and sorted.
@@ -141,16 +177,12 @@ end
 function M.suffixes(pool, flags, vars, memo)
   memo = memo or {}
   local out, seen = {}, {}
-  for _, item in ipairs(pool) do
-    if M.applies(item.only, flags) then
-      for _, pattern in ipairs(item.patterns) do
-        local text, err = render_once(pattern, vars, memo)
-        if text == nil then return nil, err end
-        if text and not seen[text] then
-          seen[text] = true
-          out[#out + 1] = text
-        end
-      end
+  for _, pattern in ipairs(patterns_for(pool, flags)) do
+    local text, err = render_once(pattern, vars, memo)
+    if text == nil then return nil, err end
+    if text and not seen[text] then
+      seen[text] = true
+      out[#out + 1] = text
     end
   end
   table.sort(out)
