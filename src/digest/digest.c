@@ -14,6 +14,9 @@ static const EVP_MD *md_of(enum bk_digest_alg alg) {
   const EVP_MD **slot = alg == BK_SHA512 ? &sha512 : &sha256;
   const EVP_MD *md = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
   if (md) return md;
+  /* The machine's openssl.cnf has no say here, and reading it would leave error state behind in
+   * whichever worker thread comes first. */
+  OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
   md = EVP_MD_fetch(NULL, alg == BK_SHA512 ? "SHA512" : "SHA256", NULL);
   if (!md) return alg == BK_SHA512 ? EVP_sha512() : EVP_sha256();
   const EVP_MD *none = NULL;
