@@ -38,10 +38,12 @@ int bk_store_lock(struct bk_store *s, const char *name, bool shared, int *fd, st
     return bk_fail(err, BK_BUILD, "store.name", "'%.100s': not usable as a lock name", name);
   cleanup_free char *path = lock_path(name);
   int got = lock_file(s, path, shared, fd, err);
-  if (got == 1 && !shared) { /* for the message of those who wait */
-    char text[32];
-    int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
-    if (ftruncate(*fd, 0) == 0) (void)!pwrite(*fd, text, (size_t)n, 0);
+  if (got == 1 && !shared) {
+    /* For the message of those who wait. Overwritten in place: truncating would make ext4 write the
+     * block out when the file is closed. */
+    char text[16];
+    int n = snprintf(text, sizeof text, "%-10d\n", (int)getpid());
+    (void)!pwrite(*fd, text, (size_t)n, 0);
   }
   return got;
 }
