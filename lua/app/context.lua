@@ -80,6 +80,9 @@ function Context:record(result)
   local at = #self.results + 1
   for i, r in ipairs(self.results) do if r.uid == result.uid then at = i end end
   self.results[at] = result
+  local place = {}
+  for i, uid in ipairs(self.plan.order) do place[uid] = i end
+  table.sort(self.results, function(a, b) return (place[a.uid] or 0) < (place[b.uid] or 0) end)
   results_doc.write(self)
 end
 

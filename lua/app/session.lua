@@ -49,6 +49,7 @@ function M.plan(values)
   if values.plan_file then return fail.check(plans.read(values.plan_file)) end
   local project = M.project(values)
   local targets, warnings = plans.targets(project, values)
+  if not targets and tostring(warnings.code):find "^template" then warnings.class = "usage" end
   targets = fail.check(targets, warnings)
   if not values.quiet then
     for _, w in ipairs(warnings or {}) do

@@ -61,7 +61,7 @@ describe("bad input", function()
     end
     local dir = world.project({ app = "FROM scratch\n" }, { base = false })
     fs.remove(dir .. "/app/1.0.0/Containerfile")
-    expect(build(dir), 1, "app/1.0.0/Containerfile", "no such Containerfile")
+    expect(build(dir), 2, "app/1.0.0/Containerfile", "no such Containerfile")
   end)
 
   it("of tag patterns is reported before anything is built", function()

@@ -87,8 +87,10 @@ CMD ["hello"]
   end)
 
   it("takes everything from the cache the second time, and only what changed the third", function()
+    local own = world.tmp() .. "/store"
     local dir = world.project { app = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN echo once > /once\nCOPY f /f\nRUN cat /f > /g\n" }
     world.write(dir, { f = "1" })
+    local function build(d, args) return build(d, args, { store = own }) end -- luacheck: ignore
     local first = ok(build(dir))
     assert.truthy(first.stderr:find("0/4", 1, true), first.stderr)
     local second = ok(build(dir))
@@ -119,7 +121,7 @@ CMD ["hello"]
     local text = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN cat /proc/sys/kernel/random/uuid > /uuid\nLABEL n=%s\n"
     local dir = world.project { one = text:format "1", two = text:format "2", three = text:format "3" }
     local out = world.tmp() .. "/oci"
-    local r = ok(build(dir, { "--jobs", "3", "--output", "oci:" .. out, "--json" }))
+    local r = ok(build(dir, { "--jobs", "3", "--output", "oci:" .. out, "--json" }, { store = world.tmp() .. "/store" }))
     local doc = json.decode(r.stdout)
     local executed = 0
     for _, t in ipairs(doc.targets) do executed = executed + t.executed end

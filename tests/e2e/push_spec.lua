@@ -23,7 +23,7 @@ describe("push", function()
     store = world.tmp() .. "/store"
   end)
   teardown(function()
-    if reg then reg.stop() end
+    if reg then reg:stop() end
     world.cleanup()
   end)
 
@@ -57,7 +57,11 @@ describe("push", function()
     -- the same Containerfile by buildah gives the same files
     if not world.needs "buildah" then return end
     local other = peers.tree(peers.buildah(dir, "app/1.0.0/Containerfile"), "latest")
-    assert.same(peers.listing(other.root), peers.listing(tree.root))
+    -- buildah leaves its mount points behind
+    local skip = { dev = true, proc = true, sys = true, run = true, ["etc/hostname"] = true, ["etc/hosts"] = true,
+      ["etc/resolv.conf"] = true }
+    assert.same(peers.listing(other.root, skip), peers.listing(tree.root, skip))
+    for path in pairs(skip) do assert.falsy(tree.exists(path), path) end
   end)
 
   it("runs under crun as umoci unpacked it", function()
@@ -86,7 +90,7 @@ describe("push", function()
     local r = world.bakery { "build", "-C", app, "--store", fresh, "--progress", "json", "--push" }
     assert.equal(0, r.code, r.stderr)
     assert.truthy(r.stderr:find('"how":"mounted"', 1, true) or not r.stderr:find('"how":"uploaded"[^\n]*lib/base'), r.stderr)
-    assert.same("1.0.0", tags("apps/app")[1])
+    assert.equal(2, #tags "apps/app")
   end)
 
   it("publishes a finished build, and nothing when a target failed", function()
@@ -110,7 +114,7 @@ describe("push", function()
     assert.equal(0, r.code, r.stderr)
     assert.same({}, tags "temp/app/tmp")
     local entry = json.decode(fs.read(meta))["app-1-0-0"]
-    assert.equal(reg.host .. "/temp/app/tmp", entry["image.name"])
+    assert.equal(reg.host .. "/temp/app/tmp:latest", entry["image.name"])
     if world.needs "skopeo" then
       world.run { "skopeo", "inspect", "--tls-verify=false", "docker://" .. reg.host .. "/temp/app/tmp@" .. entry["containerimage.digest"] }
     end
