@@ -203,7 +203,8 @@ static int make_implied(void *ctx, const char *name, bool exists, struct bk_err 
 /* --- entries --------------------------------------------------------------------------------- */
 
 static int root_entry(struct bk_extractor *x, const struct bk_tar_entry *e, struct bk_err *err) {
-  if (e->type != BK_TAR_DIR) return bk_fail(err, BK_BUILD, "archive.bad_name", "root is no directory");
+  if (e->type != BK_TAR_DIR)
+    return bk_fail(err, BK_BUILD, "archive.bad_name", "the root is no directory");
   int fd = x->opts.rootfd;
   if (fchown(fd, want_uid(x, e), want_gid(x, e))) return bk_fail_errno(err, errno, "set owner");
   if (fchmod(fd, e->mode)) return bk_fail_errno(err, errno, "set mode");
@@ -310,8 +311,8 @@ static const char *base_name(const char *path) {
 }
 
 static int no_target(const struct bk_tar_entry *e, struct bk_err *err) {
-  return bk_fail(err, BK_BUILD, "archive.bad_link", "hard link to '%s', which is not in this archive",
-                 e->link);
+  return bk_fail(err, BK_BUILD, "archive.bad_link",
+                 "hard link to '%s', which is not in this archive", e->link);
 }
 
 /* The link carries metadata of its own, normally those that the file has already. */

@@ -36,7 +36,8 @@ static int push(struct bk_dirs *d, const char *name, int fd, struct bk_err *err)
     int e = d->depth == BK_DEPTH_MAX ? 0 : errno;
     close(fd);
     if (e) return bk_fail_errno(err, e, "stat directory '%s'", name);
-    return bk_fail(err, BK_BUILD, "archive.too_deep", "more than %d directory levels", BK_DEPTH_MAX);
+    return bk_fail(err, BK_BUILD, "archive.too_deep", "more than %d directory levels",
+                   BK_DEPTH_MAX);
   }
   if (d->path.len) bk_buf_addc(&d->path, '/');
   bk_buf_adds(&d->path, name);

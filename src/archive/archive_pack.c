@@ -86,7 +86,8 @@ static int put_data(struct packer *p, int fd, uint64_t size, struct bk_err *err)
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return bk_fail_errno(err, errno, "read '%s'", p->path.p);
     if (n == 0)
-      return bk_fail(err, BK_BUILD, "archive.changed", "'%s' shrank while it was packed", p->path.p);
+      return bk_fail(err, BK_BUILD, "archive.changed", "'%s' shrank while it was packed",
+                     p->path.p);
     if (bk_sink_add(p->sink, (size_t)n, err)) return -1;
     left -= (uint64_t)n;
   }

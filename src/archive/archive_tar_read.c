@@ -173,10 +173,12 @@ static bool decimal(const char *s, size_t n, int64_t *out) {
   size_t i = neg;
   if (i == n) return false;
   for (; i < n; i++) {
-    if (s[i] < '0' || s[i] > '9') return false;
-    if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, s[i] - '0', &v)) return false;
+    int digit = s[i] - '0';
+    if (digit < 0 || digit > 9) return false;
+    if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, neg ? -digit : digit, &v))
+      return false;
   }
-  *out = neg ? -v : v;
+  *out = v;
   return true;
 }
 
@@ -359,7 +361,8 @@ static int numbers(struct bk_tar_reader *r, const char *b, struct bk_tar_entry *
   bool device = e->type == BK_TAR_CHAR || e->type == BK_TAR_BLOCKDEV;
   if (device && (!number(b + 329, 8, &major) || !number(b + 337, 8, &minor)))
     return malformed(r, err, "bad device number");
-  if (mode < 0 || !id_ok(uid) || !id_ok(gid)) return malformed(r, err, "mode or owner out of range");
+  if (mode < 0 || !id_ok(uid) || !id_ok(gid))
+    return malformed(r, err, "mode or owner out of range");
   if (size < 0 || size > INT64_MAX - BK_TAR_BLOCK) return malformed(r, err, "size out of range");
   if (major < 0 || major > 0xfff || minor < 0 || minor > 0xfffff)
     return malformed(r, err, "device number out of range");

@@ -29,7 +29,7 @@ static bool fits_octal(int64_t x, size_t len) {
   return x >= 0 && (uint64_t)x < (uint64_t)1 << ((len - 1) * 3);
 }
 
-/* Zero-padded octal and NUL; a number that does not fit is written as zero (a pax record has it). */
+/* Zero-padded octal and NUL; a number that does not fit becomes zero (a pax record has it). */
 static void put_octal(char *field, size_t len, int64_t x) {
   char text[32];
   if (!fits_octal(x, len)) x = 0;
@@ -139,8 +139,8 @@ static int collect(struct records *r, const struct bk_tar_entry *e, const char *
   for (size_t i = 0; i < e->n_xattrs; i++) {
     const struct bk_tar_xattr *x = &e->xattrs[i];
     if (!*x->name || strchr(x->name, '='))
-      return bk_fail(err, BK_BUILD, "archive.bad_name", "'%s': extended attribute '%s' has no tar form",
-                     e->path, x->name);
+      return bk_fail(err, BK_BUILD, "archive.bad_name",
+                     "'%s': extended attribute '%s' has no tar form", e->path, x->name);
     struct record *rec = record_add(r, "SCHILY.xattr.", x->name);
     rec->value = x->value;
     rec->len = x->len;

@@ -183,8 +183,8 @@ static int check_digest(const char *file, const char *want, struct bk_err *err) 
     return bk_fail(err, BK_USAGE, "archive.bad_digest", "'%.100s' is not a digest", want);
   if (bk_digest_file(AT_FDCWD, file, sha512 ? BK_SHA512 : BK_SHA256, hex, NULL, err)) return -1;
   if (strcmp(hex, want + 7) == 0) return 0;
-  return bk_fail(err, BK_BUILD, "archive.digest_mismatch", "'%s' has digest %s:%s, expected %s", file,
-                 sha512 ? "sha512" : "sha256", hex, want);
+  return bk_fail(err, BK_BUILD, "archive.digest_mismatch", "'%s' has digest %s:%s, expected %s",
+                 file, sha512 ? "sha512" : "sha256", hex, want);
 }
 
 static int unpack_into(const struct bk_unpack_opts *o, int fd, int dir,

@@ -417,7 +417,8 @@ static int add_done(lua_State *L, struct bk_job *job) {
 }
 
 static enum bk_tar_type parse_type(lua_State *L, const char *name) {
-  static const enum bk_tar_type types[] = {BK_TAR_FILE, BK_TAR_DIR, BK_TAR_SYMLINK, BK_TAR_HARDLINK};
+  static const enum bk_tar_type types[] = {BK_TAR_FILE, BK_TAR_DIR, BK_TAR_SYMLINK,
+                                           BK_TAR_HARDLINK};
   for (size_t i = 0; i < BK_ARRAY_LEN(types); i++)
     if (strcmp(name, type_name(types[i])) == 0) return types[i];
   return (enum bk_tar_type)luaL_error(L, "option 'type': expected file, dir, symlink or hardlink");

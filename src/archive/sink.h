@@ -32,7 +32,8 @@ int bk_sink_add(struct bk_sink *s, size_t n, struct bk_err *err) BK_WARN_UNUSED;
 int bk_sink_write(struct bk_sink *s, const void *p, size_t n, struct bk_err *err) BK_WARN_UNUSED;
 int bk_sink_zeros(struct bk_sink *s, size_t n, struct bk_err *err) BK_WARN_UNUSED;
 /* Ends the output; the sink can only be closed after it. */
-int bk_sink_finish(struct bk_sink *s, struct bk_sink_result *out, struct bk_err *err) BK_WARN_UNUSED;
+int bk_sink_finish(struct bk_sink *s, struct bk_sink_result *out,
+                   struct bk_err *err) BK_WARN_UNUSED;
 void bk_sink_close(struct bk_sink *s); /* at any time; NULL is fine */
 
 /* "none", "gzip", "zstd" -> codec; -1 for anything else. */

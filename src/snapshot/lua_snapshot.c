@@ -317,8 +317,8 @@ int luaopen_bakery_snapshot(lua_State *L) {
       {"mkdir", l_mkdir},   {"read", l_read},     {"user", l_user},     {NULL, NULL}};
   bk_class(L, VIEW, NULL, view_close);
   bk_class(L, "bakery.snapshot.buffer", NULL, buffer_close);
-  if (bk_snapshot_copy_classes) bk_snapshot_copy_classes(L);
+  bk_snapshot_copy_classes(L);
   luaL_newlib(L, functions);
-  if (bk_snapshot_copy_functions) luaL_setfuncs(L, bk_snapshot_copy_functions, 0);
+  luaL_setfuncs(L, bk_snapshot_copy_functions, 0);
   return 1;
 }

@@ -167,7 +167,8 @@ static int is_empty(int fd, bool *empty, struct bk_err *err) {
 
 static int walk(struct commit *c, struct dir *d, bool *empty, struct bk_err *err) {
   if (d->depth > BK_DEPTH_MAX)
-    return bk_fail(err, BK_BUILD, "archive.too_deep", "more than %d directory levels", BK_DEPTH_MAX);
+    return bk_fail(err, BK_BUILD, "archive.too_deep", "more than %d directory levels",
+                   BK_DEPTH_MAX);
   if (c->o->cancel && atomic_load(c->o->cancel))
     return bk_fail(err, BK_BUILD, "cancelled", "cancelled");
   size_t n;

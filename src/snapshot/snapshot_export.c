@@ -35,7 +35,8 @@ static int copy_data(int from, int to, const char *name, struct bk_err *err) {
   }
   cleanup_free char *buf = bk_malloc(1 << 20);
   for (ssize_t n; (n = bk_read_full(from, buf, 1 << 20)) != 0;)
-    if (n < 0 || bk_write_all(to, buf, (size_t)n)) return bk_fail_errno(err, errno, "copy '%s'", name);
+    if (n < 0 || bk_write_all(to, buf, (size_t)n))
+      return bk_fail_errno(err, errno, "copy '%s'", name);
   return 0;
 }
 
@@ -121,7 +122,8 @@ static int put_item(struct export *x, struct bk_view_dir *d, int dirfd,
 static int put_dir(struct export *x, struct bk_view_dir *d, int fd, unsigned depth,
                    struct bk_err *err) {
   if (depth > BK_DEPTH_MAX)
-    return bk_fail(err, BK_BUILD, "archive.too_deep", "more than %d directory levels", BK_DEPTH_MAX);
+    return bk_fail(err, BK_BUILD, "archive.too_deep", "more than %d directory levels",
+                   BK_DEPTH_MAX);
   if (x->cancel && atomic_load(x->cancel)) return bk_fail(err, BK_BUILD, "cancelled", "cancelled");
   cleanup_view_list struct bk_view_list list = {0};
   if (bk_view_readdir(x->view, d, &list, err)) return -1;

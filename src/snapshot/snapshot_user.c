@@ -106,8 +106,8 @@ static int collect_groups(struct bk_view *v, const char *name, struct bk_user *u
     for (size_t i = 0; i < u->n_groups; i++) known = known || u->groups[i] == gid;
     if (known) continue;
     if (u->n_groups == BK_GROUPS_MAX)
-      return bk_fail(err, BK_BUILD, "snapshot.too_many_groups", "user '%s' is in more than %d groups",
-                     name, BK_GROUPS_MAX);
+      return bk_fail(err, BK_BUILD, "snapshot.too_many_groups",
+                     "user '%s' is in more than %d groups", name, BK_GROUPS_MAX);
     u->groups[u->n_groups++] = gid;
   }
   qsort(u->groups, u->n_groups, sizeof *u->groups, by_id);

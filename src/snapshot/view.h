@@ -1,6 +1,7 @@
-/* Read-only merged view of a chain of layer directories in overlay form, resolved in userland: what
- * an overlay mount of them would show, without mounting. The view owns its directories; everything
- * else that a call hands out is by value or owned by the caller as said there. One thread at a time.
+/* Read-only merged view of a chain of layer directories in overlay form, resolved in userland:
+ * what an overlay mount of them would show, without mounting. The view owns its directories;
+ * everything else that a call hands out is by value or owned by the caller as said there. One
+ * thread at a time.
  *
  * Paths are relative to the root of the view ("usr/bin/env", "" is the root); a leading '/' is
  * allowed everywhere. Nothing ever resolves to a place outside the layer directories. */
@@ -16,12 +17,12 @@
 #include "base/mem.h"
 
 enum {
-  BK_VIEW_PLAIN = 1,  /* bk_view_open: an ordinary tree (build context): no whiteouts, no opaque */
+  BK_VIEW_PLAIN = 1,  /* bk_view_open: an ordinary tree (build context), no overlay marks */
   BK_VIEW_FOLLOW = 2, /* bk_view_find: follow a symlink in the last component too */
 };
 
 struct bk_view;
-/* One merged directory; lives as long as the view, the same directory is always the same pointer. */
+/* One merged directory; lives as long as the view, always the same pointer for the same path. */
 struct bk_view_dir;
 
 /* One object of the view, by value. `st` is its lstat in the topmost layer that has it. */

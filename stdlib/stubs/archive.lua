@@ -1,0 +1,102 @@
+---@meta bakery.archive
+
+--- Layer archives: canonical tar, compression whose bytes do not depend on the machine, unpacking of
+--- foreign archives. All functions but tar_writer are (async). Whatever goes wrong in the world is
+--- `nil, err`; digests are "sha256:" and 64 hex digits, sizes are bytes.
+local archive = {}
+
+---@alias bakery.archive.compression "none"|"gzip"|"zstd"
+
+---@class bakery.archive.packed
+---@field diff_id string  digest of the tar
+---@field digest string   digest of the compressed bytes; equal to diff_id for "none"
+---@field size integer    of the compressed bytes
+---@field tar_size integer
+---@field entries integer tar entries, whiteouts included
+
+--- Packs a directory in overlay form (whiteout = character device 0:0) as a layer tar. The bytes
+--- depend on the tree only: sorted by path component, no entry for the root, hard links to the
+--- first path, times in whole seconds, of the extended attributes security.capability and user.*.
+--- Sockets are left out. gzip (levels 1 to 12, default 6) is made of members of 1 MiB, zstd (levels
+--- 1 to 19, default 3) of frames of 4 MiB, compressed by `threads` threads (default: all CPUs).
+---@param opts { dir: string, file?: string, compression?: bakery.archive.compression, level?: integer, threads?: integer, progress?: bakery.loop.counter } file: the output, replaced; without it only the digests are made. progress: tar bytes done
+---@return bakery.archive.packed|nil
+---@return table? err archive.bad_name (a name that starts with ".wh."), archive.too_deep,
+--- archive.changed (a file shrank meanwhile), cancelled, errno names
+function archive.pack(opts) end
+
+--- Unpacks a tar (plain, gzip, bzip2, xz, zstd) into a directory, which is created when missing. Never
+--- writes outside it: symlinks on the way resolve inside, ".." is refused, "/" is the directory.
+---@param opts { file: string, dir: string, digest?: string, uid?: integer, gid?: integer, rootless?: boolean } digest: checked first. uid, gid: owner of everything instead of the archive's (gid defaults to uid). rootless: device nodes are errors
+---@return { entries: integer }|nil
+---@return table? err archive.escape, archive.bad_link, archive.bad_name, archive.device,
+--- archive.malformed, archive.digest_mismatch, archive.no_libarchive, errno names
+function archive.unpack(opts) end
+
+--- Whether ADD would unpack a file, judged by its content.
+---@param path string
+---@return "tar"|"gzip"|"bzip2"|"xz"|"zstd"|nil kind nil without an error: not an archive
+---@return table? err
+function archive.sniff(path) end
+
+---@class bakery.archive.entry
+---@field path string     as written; directories mostly end in "/"
+---@field type "file"|"hardlink"|"symlink"|"char"|"block"|"dir"|"fifo"
+---@field mode integer
+---@field uid integer
+---@field gid integer
+---@field size integer
+---@field mtime integer   seconds
+---@field mtime_nsec? integer
+---@field link? string
+---@field major? integer
+---@field minor? integer
+---@field xattrs? table<string, string>
+
+--- Entries of a tar (plain, gzip, zstd), in its order.
+---@param path string
+---@return bakery.archive.entry[]|nil
+---@return table? err archive.malformed, archive.truncated, archive.unsupported (sparse files),
+--- archive.corrupt (compressed data), errno names
+function archive.list(path) end
+
+---@class bakery.archive.converted: bakery.archive.packed
+---@field src_digest string
+---@field src_compression bakery.archive.compression
+
+--- Rewrites a file, itself compressed or not, with another compression.
+---@param opts { src: string, dst: string, compression?: bakery.archive.compression, level?: integer, threads?: integer, progress?: bakery.loop.counter } compression: default gzip
+---@return bakery.archive.converted|nil
+---@return table? err as archive.list
+function archive.compress(opts) end
+
+--- Rewrites a file without compression. Data after the end of a gzip or zstd stream is an error.
+---@param opts { src: string, dst: string, progress?: bakery.loop.counter }
+---@return bakery.archive.converted|nil
+---@return table? err as archive.list
+function archive.decompress(opts) end
+
+---@class bakery.archive.tar_writer closes with <close>, :close(), or when collected
+local Writer = {}
+
+--- A tar file that is written entry by entry, in the order given.
+---@param target string|integer path (replaced) or descriptor (duplicated)
+---@return bakery.archive.tar_writer|nil
+---@return table? err
+function archive.tar_writer(target) end
+
+--- Adds an entry (async). One at a time: a second task must wait for the first.
+---@param entry { path: string, type?: "file"|"dir"|"symlink"|"hardlink", mode?: integer, uid?: integer, gid?: integer, mtime?: integer, data?: string, file?: string, link?: string } file: its content is copied
+---@return true|nil
+---@return table? err
+function Writer:add(entry) end
+
+--- Writes the end (async); the writer is closed.
+---@return { digest: string, size: integer }|nil
+---@return table? err
+function Writer:finish() end
+
+--- Gives up the file as it is.
+function Writer:close() end
+
+return archive
