@@ -201,7 +201,9 @@ static int unpack(struct bk_copy *c, const char *file, const char *name, struct 
   int rc = dest_as_dir(c, &canon, &low, &fresh, err);
   bk_buf_free(&canon);
   if (rc) return -1;
-  cleanup_free char *dir = bk_asprintf("%s.add", c->opts->upper);
+  size_t len = strlen(c->opts->upper);
+  while (len && c->opts->upper[len - 1] == '/') len--;
+  cleanup_free char *dir = bk_asprintf("%.*s.add", (int)len, c->opts->upper);
   struct bk_unpack_opts o = {.file = file,
                              .dir = dir,
                              .owner = -1,

@@ -74,4 +74,55 @@ function snapshot.user(opts) end
 ---@return table? err ENOTDIR, errno names
 function snapshot.mkdir(opts) end
 
+--- What a COPY of `paths` would take, as one digest (async). The digest covers names, types, modes,
+--- contents, link targets and kept extended attributes (owners too for `lowers`), never times or
+--- places; its form is in src/snapshot/scan.h. Literal paths must exist, wildcards may match nothing.
+---@param opts { root?: string, lowers?: string[], paths: string[], ignore?: string[], excludes?: string[],
+--- cache?: string, userxattr?: boolean } root: a context directory, or lowers: layers, lowest first;
+--- ignore: lines of an ignore file (contexts only); excludes: patterns relative to each source; cache:
+--- stat cache file
+---@return { digest: string, files: integer, bytes: integer, matches: { source: string, path: string, type: string }[] }|nil
+---@return table? err snapshot.not_found, snapshot.changed, glob.syntax (where "line N"), errno names
+function snapshot.scan(opts) end
+
+--- COPY and ADD without mounts (async): makes `upper` a layer directory in overlay form.
+---@param opts { from: { root?: string, lowers?: string[] }, sources?: string[], dest: string, lowers: string[],
+--- upper: string, chown?: string, chmod?: string, ignore?: string[], excludes?: string[], link?: boolean,
+--- unpack?: boolean, inline?: { name: string, data: string, mode?: integer }[], epoch?: integer, now?: integer,
+--- preserve_owner?: boolean, rootless?: boolean, expect?: string, cache?: string, userxattr?: boolean }
+--- dest: absolute, a trailing slash means a directory; lowers: the destination's layers; upper: new or
+--- empty; link: the layer stands alone; unpack: archives are unpacked (ADD); inline: heredocs; epoch: no
+--- later time is written, seconds; now: time of new directories; expect: the digest that scan gave, checked
+--- again afterwards with `cache`
+---@return { entries: integer }|nil
+---@return table? err snapshot.not_found, snapshot.conflict, snapshot.changed (retryable with expect),
+--- snapshot.bad_mode, snapshot.bad_name, snapshot.device, glob.syntax, archive.*, errno names
+function snapshot.copy(opts) end
+
+---@class bakery.snapshot.ignore
+local Ignore = {}
+
+--- Compiles the lines of an ignore file.
+---@param lines string[]
+---@return bakery.snapshot.ignore|nil
+---@return table? err glob.syntax, where "line N"
+function snapshot.ignore(lines) end
+
+--- Whether a path, relative to the context, is excluded, and the line that decided.
+---@param path string
+---@param is_dir? boolean makes no difference
+---@return boolean excluded
+---@return string? line
+function Ignore:match(path, is_dir) end
+
+--- Releases the matcher; also when collected.
+function Ignore:close() end
+
+--- Go's filepath.Match, as COPY sources use it.
+---@param pattern string
+---@param path string
+---@return boolean|nil
+---@return table? err glob.syntax
+function snapshot.glob_match(pattern, path) end
+
 return snapshot
