@@ -6,6 +6,8 @@
 #include "oci/oci_int.h"
 
 #define TOKEN_BODY_MAX 65536
+#define HELPED_LIFE_S 1800 /* what helpers hand out is short-lived */
+#define HELPED_REFUSED_S 60 /* refused when older than this: the helper is asked again */
 
 void oci_try_free(struct oci_try *t) {
   if (t->header) explicit_bzero(t->header, strlen(t->header));
@@ -18,20 +20,25 @@ static void set_header(struct oci_try *t, char *value) {
   t->header = value;
 }
 
-/* Credentials for a repository, looked up once per run. Under h->lock. */
-static int creds(struct bk_oci *c, struct oci_host *h, const char *repository,
+/* Credentials for a repository, looked up once per run; those of a helper again when they are older
+ * than max_age seconds. Under h->lock. */
+static int creds(struct bk_oci *c, struct oci_host *h, const char *repository, time_t max_age,
                  struct oci_cred **out, struct bk_err *err) {
   const char *key = repository ? repository : "";
   *out = bk_map_get(&h->creds, key, strlen(key));
-  if (*out) return 0;
+  if (*out && (!(*out)->helped || oci_now() - (*out)->at <= max_age)) return 0;
   struct oci_cred found;
   if (oci_cred_find(c, h->registry, repository, &found, err)) {
     oci_cred_clear(&found);
     return -1;
   }
-  *out = bk_malloc(sizeof **out);
+  if (*out) {
+    oci_cred_clear(*out);
+  } else {
+    *out = bk_malloc(sizeof **out);
+    bk_map_set(&h->creds, key, strlen(key), *out);
+  }
   **out = found;
-  bk_map_set(&h->creds, key, strlen(key), *out);
   return 0;
 }
 
@@ -286,7 +293,7 @@ int oci_auth_prepare(struct bk_oci *c, struct oci_host *h, const char *repositor
   int rc = 0;
   set_header(t, NULL);
   if (h->auth == OCI_AUTH_BASIC || h->auth == OCI_AUTH_BEARER)
-    rc = creds(c, h, repository, &cred, err);
+    rc = creds(c, h, repository, HELPED_LIFE_S, &cred, err);
   if (rc == 0 && h->auth == OCI_AUTH_BASIC && cred->username && !t->anonymous)
     set_header(t, basic(cred));
   if (rc == 0 && h->auth == OCI_AUTH_BEARER) rc = bearer(c, h, cred, need, t, op, err);
@@ -318,12 +325,16 @@ static void learn_bearer(struct oci_host *h, struct oci_challenge *ch) {
 static int answer(struct bk_oci *c, struct oci_host *h, const char *repository,
                   struct oci_challenge *ch, struct oci_try *t, struct bk_err *err) {
   struct oci_cred *cred;
-  if (creds(c, h, repository, &cred, err)) return -1;
+  if (creds(c, h, repository, t->header ? HELPED_REFUSED_S : HELPED_LIFE_S, &cred, err)) return -1;
   if (strcmp(ch->scheme, "basic") == 0) {
     h->auth = OCI_AUTH_BASIC;
     if (!cred->username) return 0;
     if (!t->header) return 1;
     if (t->anonymous) return 0;
+    cleanup_free char *now = basic(cred);
+    bool renewed = strcmp(now, t->header) != 0;
+    explicit_bzero(now, strlen(now));
+    if (renewed) return 1;
     bool reads = !t->scope || (!strstr(t->scope, "push") && !strstr(t->scope, "delete"));
     t->anonymous = true; /* refused: maybe reading needs none */
     return reads;

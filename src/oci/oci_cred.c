@@ -130,6 +130,8 @@ static int from_text(struct bk_oci *c, const char *text, size_t len, const char 
       oci_cred_clear(out);
       *out = found;
       out->source = bk_asprintf("credential helper '%s'", helper);
+      out->helped = true;
+      out->at = oci_now();
       rc = 1;
     } else if (hrc < 0) { /* a store for all hosts that is not installed must not stop a pull */
       oci_warn(c, "%s", herr.msg);

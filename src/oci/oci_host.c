@@ -36,6 +36,7 @@ void oci_host_free(struct oci_host *h) {
   }
   bk_map_free(&h->creds);
   bk_map_free(&h->present);
+  bk_map_free(&h->fresh);
   bk_map_free(&h->referrers);
   free(h->registry);
   free(h->base);
@@ -97,6 +98,38 @@ int oci_host_base(struct bk_oci *c, struct oci_host *h, const struct bk_oci_op *
   }
   pthread_mutex_unlock(&h->lock);
   return rc < 0 ? -1 : 0;
+}
+
+/* --- manifests of our own --------------------------------------------------------------------- */
+
+static char *fresh_key(const struct bk_oci_ref *r, const char *digest) {
+  return digest ? bk_asprintf("%s@%s", r->repository, digest)
+                : bk_asprintf("%s:%s", r->repository, r->tag);
+}
+
+void oci_fresh_add(struct oci_host *h, const struct bk_oci_ref *r, const char *digest) {
+  cleanup_free char *by_digest = fresh_key(r, digest), *by_tag = r->tag ? fresh_key(r, NULL) : NULL;
+  pthread_mutex_lock(&h->lock);
+  bk_map_set(&h->fresh, by_digest, strlen(by_digest), NULL);
+  if (by_tag && !r->digest) bk_map_set(&h->fresh, by_tag, strlen(by_tag), NULL);
+  pthread_mutex_unlock(&h->lock);
+}
+
+bool oci_fresh_has(struct oci_host *h, const struct bk_oci_ref *r) {
+  cleanup_free char *key = fresh_key(r, r->digest);
+  pthread_mutex_lock(&h->lock);
+  bool there = bk_map_has(&h->fresh, key, strlen(key));
+  pthread_mutex_unlock(&h->lock);
+  return there;
+}
+
+void oci_fresh_forget(struct oci_host *h, const char *repository) {
+  size_t n = strlen(repository);
+  pthread_mutex_lock(&h->lock);
+  bk_map_each(e, &h->fresh)
+    if (strncmp(e->key, repository, n) == 0 && (e->key[n] == ':' || e->key[n] == '@'))
+      bk_map_del(&h->fresh, e->key, e->len);
+  pthread_mutex_unlock(&h->lock);
 }
 
 /* --- limiter --------------------------------------------------------------------------------- */

@@ -17,6 +17,8 @@
 struct oci_cred { /* owns its strings; all NULL = anonymous */
   char *username, *password, *identity_token, *registry_token;
   char *source; /* for messages: "~/.docker/config.json", "credential helper 'x'" */
+  bool helped;  /* by a credential helper: short-lived, asked again when old or refused */
+  time_t at;
 };
 void oci_cred_clear(struct oci_cred *c);
 bool oci_cred_empty(const struct oci_cred *c);
@@ -56,7 +58,8 @@ struct oci_host {
   char *realm, *service;
   struct oci_token *tokens;
   struct bk_map creds;   /* repository -> struct oci_cred * */
-  struct bk_map present; /* "repository@digest" pushed or seen, value unused */
+  struct bk_map present; /* "repository@digest" blobs pushed or seen, value unused */
+  struct bk_map fresh;   /* "repository:tag" and "repository@digest" manifests pushed by us */
   struct bk_map referrers; /* repository -> (void *)1 API, (void *)2 fallback tag */
 
   pthread_mutex_t limit_lock;
@@ -164,6 +167,11 @@ bool oci_is_home(const struct oci_host *h, const char *url);
 char *oci_next_link(const struct oci_host *h, const struct bk_http_res *res);
 
 /* --- referrers ------------------------------------------------------------------------------- */
+
+/* Manifests that this client has pushed: a 404 for one is lag of the registry, not absence. */
+void oci_fresh_add(struct oci_host *h, const struct bk_oci_ref *r, const char *digest);
+bool oci_fresh_has(struct oci_host *h, const struct bk_oci_ref *r);
+void oci_fresh_forget(struct oci_host *h, const char *repository);
 
 char *oci_subject(const struct bk_buf *raw); /* the subject's digest or NULL, caller frees */
 char *oci_fallback_tag(const char *digest);  /* "sha256-HEX", caller frees */

@@ -48,6 +48,22 @@ static int take(const struct bk_oci_ref *r, struct bk_http_res *res, struct bk_o
   return 0;
 }
 
+/* oci_call that is patient with registries that do not show at once what was just pushed. */
+static int patient_call(struct bk_oci *c, const struct bk_oci_ref *r, const struct oci_call *call,
+                        struct bk_http_res *res, struct bk_err *err) {
+  time_t since = oci_now();
+  for (int n = 1;; n++) {
+    int rc = oci_call(c, call, res, err);
+    if (rc || res->status != 404 || !oci_fresh_has(call->host, r)) return rc;
+    struct bk_err ended = {0};
+    if (oci_backoff(c, n, since, res, call->op, &ended)) {
+      if (ended.code[0]) *err = ended;
+      return ended.code[0] ? -1 : 0;
+    }
+    bk_http_res_free(res);
+  }
+}
+
 int bk_oci_manifest_get(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_manifest *m,
                         const struct bk_oci_op *op, struct bk_err *err) {
   cleanup_free char *path = manifest_path(r), *name = bk_oci_ref_text(r);
@@ -62,7 +78,7 @@ int bk_oci_manifest_get(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_
                           .follow = 5,
                           .op = op};
   struct bk_http_res res;
-  int rc = oci_call(c, &call, &res, err);
+  int rc = patient_call(c, r, &call, &res, err);
   if (rc == 0 && res.status != 200) {
     rc = oci_status_error(&res, err, "pull %s", name);
   } else if (rc == 0) {
@@ -89,7 +105,7 @@ int bk_oci_manifest_head(struct bk_oci *c, const struct bk_oci_ref *r, struct bk
                           .follow = 5,
                           .op = op};
   struct bk_http_res res;
-  if (oci_call(c, &call, &res, err)) {
+  if (patient_call(c, r, &call, &res, err)) {
     bk_http_res_free(&res);
     return strcmp(err->code, "cancelled") == 0 ? -1 : bk_err_wrap(err, "look up %s", name);
   }
@@ -225,6 +241,7 @@ int bk_oci_manifest_put(struct bk_oci *c, const struct bk_oci_ref *r, const char
                  r->digest);
   else if (r->digest || !is_there(c, r, own, op))
     rc = put_patiently(c, r, raw, len, media_type, own, op, err);
+  if (rc == 0) oci_fresh_add(oci_host(c, r->registry), r, own);
   if (rc == 0) rc = oci_referrer_added(c, r, raw, len, media_type, own, op, err);
   if (rc == 0) *digest = bk_steal_ptr(&own);
   free(own);

@@ -125,6 +125,7 @@ static int delete_once(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_h
                           .path = path,
                           .actions = "delete,pull",
                           .op = op};
+  oci_fresh_forget(call.host, r->repository);
   return oci_call(c, &call, res, err);
 }
 

@@ -443,7 +443,7 @@ describe("with a bad registry", function()
     for _, status in ipairs { 400, 401, 403, 404 } do
       q:requests()
       q:set { status_for = { GET = { status, -1, {} } } }
-      failure(c:resolve(repo .. ":v1"))
+      failure(client():resolve(repo .. ":v1"))
       assert.equal("GET", q:methods_of("manifests"), status)
     end
     q:requests()
@@ -461,6 +461,20 @@ describe("with a bad registry", function()
     assert.matches("pull rate limit", err.message)
     q:set { status_for = { GET = { 429, 1, {}, "toomanyrequests: retry-after: 12.5ms, allowed: 1/minute" } } }
     assert.is_truthy(c:resolve(repo .. ":v1"))
+  end)
+
+  it("does not believe that what it just pushed is absent", function()
+    local _, dgst = push_image(c, repo, "v1", "{}", {})
+    for _, ref in ipairs { repo .. ":v1", repo .. "@" .. dgst } do
+      q:set { status_for = { GET = { 404, 2, {} }, HEAD = { 404, 2, {} } } }
+      assert.equal(dgst, assert(c:resolve(ref)).digest)
+      assert.equal(dgst, assert(c:head(ref)).digest)
+    end
+    q:set {}
+    assert.is_true(c:delete(repo .. "@" .. dgst))
+    q:requests()
+    assert.equal("oci.not_found", failure(c:resolve(repo .. ":v1")).code)
+    assert.equal("GET", q:methods_of("manifests"))
   end)
 
   it("tells HTML and long errors in one line", function()
