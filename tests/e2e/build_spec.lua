@@ -90,15 +90,15 @@ CMD ["hello"]
     local own = world.tmp() .. "/store"
     local dir = world.project { app = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN echo once > /once\nCOPY f /f\nRUN cat /f > /g\n" }
     world.write(dir, { f = "1" })
-    local function build(d, args) return build(d, args, { store = own }) end -- luacheck: ignore
-    local first = ok(build(dir))
+    local function run(args) return build(dir, args, { store = own }) end
+    local first = ok(run())
     assert.truthy(first.stderr:find("0/4", 1, true), first.stderr)
-    local second = ok(build(dir))
+    local second = ok(run())
     assert.truthy(second.stderr:find("4/4", 1, true), second.stderr)
     world.write(dir, { f = "2" })
-    local third = ok(build(dir))
+    local third = ok(run())
     assert.truthy(third.stderr:find("2/4", 1, true), third.stderr)
-    local fourth = ok(build(dir, { "--no-cache" }))
+    local fourth = ok(run { "--no-cache" })
     assert.truthy(fourth.stderr:find("0/4", 1, true), fourth.stderr)
   end)
 
