@@ -7,7 +7,7 @@ int bk_loop_init(struct bk_loop *loop, struct bk_err *err) {
   if (rc) return bk_fail(err, BK_BUILD, uv_err_name(rc), "create event loop: %s", uv_strerror(rc));
   loop->ready = NULL;
   loop->ready_tail = &loop->ready;
-  loop->interrupt = NULL;
+  loop->nested = 0;
   loop->hooks = NULL;
   return 0;
 }

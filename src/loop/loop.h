@@ -1,5 +1,5 @@
-/* One libuv loop and its queue of finished waits. The loop belongs to one thread; bk_job_* is the only
- * way across. Callbacks of libuv never run Lua: they call bk_wake, and luakit/async.c resumes the
+/* One libuv loop and its queue of finished waits, owned by one thread; bk_job_* is the only way
+ * across. Callbacks of libuv never run Lua: they call bk_wake, and luakit/async.c resumes the
  * coroutine afterwards, outside uv_run. */
 #ifndef BK_LOOP_H
 #define BK_LOOP_H
@@ -23,7 +23,7 @@ struct bk_loop {
   uv_loop_t uv;
   struct bk_wait *ready, **ready_tail;
   struct bk_loop_hook *hooks;
-  void *interrupt; /* set by bk_loop_interrupt: not NULL makes every blocked main-thread wait raise */
+  unsigned nested; /* scheduler turns on the C stack */
 };
 
 int bk_loop_init(struct bk_loop *loop, struct bk_err *err) BK_WARN_UNUSED;

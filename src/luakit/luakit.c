@@ -5,6 +5,8 @@
 
 #include "base/mem.h"
 
+#define ERROR "bakery.error"
+
 /* --- errors ---------------------------------------------------------------------------------- */
 
 static int err_tostring(lua_State *L) {
@@ -30,9 +32,15 @@ void bk_lua_push_err(lua_State *L, const struct bk_err *err) {
     lua_pushstring(L, err->where);
     lua_setfield(L, -2, "where");
   }
-  if (luaL_newmetatable(L, "bakery.error")) {
+  if (luaL_getmetatable(L, ERROR) == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 2);
+    lua_pushliteral(L, ERROR);
+    lua_setfield(L, -2, "__name");
     lua_pushcfunction(L, err_tostring);
     lua_setfield(L, -2, "__tostring");
+    lua_pushvalue(L, -1);
+    lua_setfield(L, LUA_REGISTRYINDEX, ERROR); /* last: running out of memory leaves no half of it */
   }
   lua_setmetatable(L, -2);
 }
@@ -123,9 +131,11 @@ bool bk_opt_get(lua_State *L, int idx, const char *name) { return field(L, idx, 
 const char *bk_opt_str(lua_State *L, int idx, const char *name, const char *def, size_t *len) {
   int t = field(L, idx, name);
   const char *s = def;
-  if (t == LUA_TSTRING) s = lua_tolstring(L, -1, len);
+  size_t n = def ? strlen(def) : 0;
+  if (t == LUA_TSTRING) s = lua_tolstring(L, -1, &n);
   else if (t != LUA_TNIL) bad(L, name, "a string");
-  else if (len) *len = def ? strlen(def) : 0;
+  if (len) *len = n;
+  else if (s && strlen(s) != n) luaL_error(L, "option '%s': contains a zero byte", name);
   lua_pop(L, 1);
   return s;
 }
@@ -173,7 +183,9 @@ size_t bk_lua_strv(lua_State *L, int idx, const char ***out) {
   for (size_t i = 0; i < n; i++) {
     if (lua_rawgeti(L, idx, (lua_Integer)i + 1) != LUA_TSTRING)
       luaL_error(L, "list item %d: expected a string, got %s", (int)i + 1, luaL_typename(L, -1));
-    v[i] = lua_tostring(L, -1);
+    size_t len;
+    v[i] = lua_tolstring(L, -1, &len);
+    if (strlen(v[i]) != len) luaL_error(L, "list item %d: contains a zero byte", (int)i + 1);
     lua_pop(L, 1);
   }
   v[n] = NULL;
@@ -199,25 +211,26 @@ static int box_tostring(lua_State *L) {
   return 1;
 }
 
+static void set_function(lua_State *L, lua_CFunction f, const char *name) {
+  lua_pushcfunction(L, f);
+  lua_setfield(L, -2, name);
+}
+
 void bk_class(lua_State *L, const char *tname, const luaL_Reg *methods, lua_CFunction close) {
-  if (!luaL_newmetatable(L, tname)) {
-    lua_pop(L, 1);
-    return;
-  }
-  lua_newtable(L);
-  if (methods) luaL_setfuncs(L, methods, 0);
-  if (close) {
-    lua_pushcfunction(L, close);
-    lua_setfield(L, -2, "close");
-  }
-  lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, box_tostring);
-  lua_setfield(L, -2, "__tostring");
-  if (close) {
-    lua_pushcfunction(L, close);
-    lua_setfield(L, -2, "__gc");
-    lua_pushcfunction(L, close);
-    lua_setfield(L, -2, "__close");
+  if (luaL_getmetatable(L, tname) == LUA_TNIL) {
+    lua_createtable(L, 0, 6);
+    lua_pushstring(L, tname);
+    lua_setfield(L, -2, "__name");
+    lua_pushstring(L, tname); /* scripts cannot get at the closers */
+    lua_setfield(L, -2, "__metatable");
+    lua_newtable(L);
+    if (methods) luaL_setfuncs(L, methods, 0);
+    if (close) set_function(L, close, "close");
+    lua_setfield(L, -2, "__index");
+    set_function(L, box_tostring, "__tostring");
+    if (close) set_function(L, close, "__gc");
+    if (close) set_function(L, close, "__close");
+    lua_setfield(L, LUA_REGISTRYINDEX, tname); /* last, so that there never is half a class */
   }
   lua_pop(L, 1);
 }
@@ -227,6 +240,13 @@ void *bk_box(lua_State *L, size_t size, const char *tname) {
   memset(p, 0, size);
   luaL_setmetatable(L, tname);
   return p;
+}
+
+const char *bk_check_text(lua_State *L, int idx) {
+  size_t n;
+  const char *s = luaL_checklstring(L, idx, &n);
+  luaL_argcheck(L, strlen(s) == n, idx, "contains a zero byte");
+  return s;
 }
 
 void *bk_check(lua_State *L, int idx, const char *tname) { return luaL_checkudata(L, idx, tname); }

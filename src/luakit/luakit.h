@@ -29,7 +29,8 @@ int bk_lua_raise(lua_State *L, const struct bk_err *err);
  * an unknown key is reported with the nearest name. Returns false when there is no table. */
 bool bk_opts(lua_State *L, int idx, const char *const names[]);
 /* Field readers: nil gives the default, a wrong type raises "option 'x': expected …". Strings stay
- * owned by the table: copy them before the table can be collected. */
+ * owned by the table: copy them before the table can be collected. Without `len` a string that
+ * contains a zero byte raises, because C would see only its beginning. */
 const char *bk_opt_str(lua_State *L, int idx, const char *name, const char *def, size_t *len);
 const char *bk_opt_need_str(lua_State *L, int idx, const char *name, size_t *len);
 lua_Integer bk_opt_int(lua_State *L, int idx, const char *name, lua_Integer def);
@@ -40,6 +41,8 @@ bool bk_opt_bool(lua_State *L, int idx, const char *name, bool def);
 size_t bk_opt_strv(lua_State *L, int idx, const char *name, const char ***out);
 /* The same for a plain list argument at idx. */
 size_t bk_lua_strv(lua_State *L, int idx, const char ***out);
+/* luaL_checkstring that refuses zero bytes: for paths, names, patterns. */
+const char *bk_check_text(lua_State *L, int idx);
 /* Pushes the field (like lua_getfield) and returns whether it is not nil. */
 bool bk_opt_get(lua_State *L, int idx, const char *name);
 
