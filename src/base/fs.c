@@ -107,37 +107,63 @@ int bk_mkdirs(int dirfd, const char *path, mode_t mode, struct bk_err *err) {
   return 0;
 }
 
-static int rm_entries(int fd, struct bk_err *err);
+/* Deeper directories than this are moved up beside the topmost one first, so that neither the stack
+ * nor the descriptor table limits what can be removed. */
+#define RM_DEPTH 64
 
-static int rm_one(int dirfd, const char *name, struct bk_err *err) {
+struct rm {
+  int top; /* where deep directories go: the first level, emptied until nothing is left */
+  struct bk_err *err;
+};
+
+static int rm_dir(struct rm *rm, int dirfd, const char *name, int depth);
+
+/* 0 gone, 1 moved to the top level, -1 error. */
+static int rm_one(struct rm *rm, int dirfd, const char *name, int depth) {
   if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT) return 0;
-  if (errno != EISDIR && errno != EPERM) return bk_fail_errno(err, errno, "remove '%s'", name);
-  int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-  cleanup_close int fd = openat(dirfd, name, flags);
-  if (fd < 0 && errno == EACCES && fchmodat(dirfd, name, 0700, 0) == 0)
-    fd = openat(dirfd, name, flags);
-  if (fd < 0) return bk_fail_errno(err, errno, "remove '%s'", name);
-  if (rm_entries(fd, err)) return -1;
-  if (unlinkat(dirfd, name, AT_REMOVEDIR) && errno != ENOENT)
-    return bk_fail_errno(err, errno, "remove directory '%s'", name);
-  return 0;
+  if (errno != EISDIR && errno != EPERM) return bk_fail_errno(rm->err, errno, "remove '%s'", name);
+  if (depth > RM_DEPTH) {
+    char moved[40];
+    bk_tmpname(moved, ".rm-");
+    (void)!fchmodat(dirfd, name, 0700, 0); /* its ".." changes */
+    if (renameat(dirfd, name, rm->top, moved) == 0) return 1;
+  }
+  return rm_dir(rm, dirfd, name, depth);
 }
 
-static int rm_entries(int fd, struct bk_err *err) {
-  int dup = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-  cleanup_dir DIR *d = dup < 0 ? NULL : fdopendir(dup);
-  if (!d) {
-    int e = errno;
-    if (dup >= 0) close(dup);
-    return bk_fail_errno(err, e, "read directory");
-  }
-  struct stat st;
-  if (fstat(fd, &st) == 0 && (st.st_mode & 0700) != 0700) (void)!fchmod(fd, 0700);
+/* One pass over the entries: 0, or 1 when directories were moved to the top level meanwhile. */
+static int rm_entries(struct rm *rm, DIR *d, int depth) {
+  int moved = 0;
   for (struct dirent *e; (e = readdir(d));) {
     if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-    if (rm_one(fd, e->d_name, err)) return bk_err_wrap(err, "in '%s'", e->d_name);
+    int rc = rm_one(rm, dirfd(d), e->d_name, depth + 1);
+    if (rc < 0) return depth ? -1 : bk_err_wrap(rm->err, "in '%s'", e->d_name);
+    moved |= rc;
   }
-  return 0;
+  return moved;
 }
 
-int bk_rmtree(int dirfd, const char *path, struct bk_err *err) { return rm_one(dirfd, path, err); }
+static int rm_dir(struct rm *rm, int parent, const char *name, int depth) {
+  int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  cleanup_close int fd = openat(parent, name, flags);
+  if (fd < 0 && errno == EACCES && fchmodat(parent, name, 0700, 0) == 0)
+    fd = openat(parent, name, flags);
+  if (fd < 0) return bk_fail_errno(rm->err, errno, "remove '%s'", name);
+  struct stat st;
+  if (fstat(fd, &st) == 0 && (st.st_mode & 0700) != 0700) (void)!fchmod(fd, 0700);
+  cleanup_dir DIR *d = fdopendir(fd);
+  if (!d) return bk_fail_errno(rm->err, errno, "read directory '%s'", name);
+  (void)bk_steal_fd(&fd);
+  if (depth == 0) rm->top = dirfd(d);
+  int rc;
+  while ((rc = rm_entries(rm, d, depth)) == 1 && depth == 0) rewinddir(d);
+  if (rc < 0) return -1;
+  if (unlinkat(parent, name, AT_REMOVEDIR) && errno != ENOENT)
+    return bk_fail_errno(rm->err, errno, "remove directory '%s'", name);
+  return rc;
+}
+
+int bk_rmtree(int dirfd, const char *path, struct bk_err *err) {
+  struct rm rm = {.top = -1, .err = err};
+  return rm_one(&rm, dirfd, path, 0) < 0 ? -1 : 0;
+}

@@ -15,7 +15,8 @@
 int bk_open_in_root(int rootfd, const char *rel, int flags, mode_t mode);
 
 /* Whole file into buf (bounded by buf->max, class build `fs.too_large` beyond it). */
-int bk_read_file(int dirfd, const char *path, struct bk_buf *out, struct bk_err *err) BK_WARN_UNUSED;
+int bk_read_file(int dirfd, const char *path, struct bk_buf *out, struct bk_err *err)
+    BK_WARN_UNUSED;
 
 /* Writes all bytes, retrying short writes and EINTR; -1 with errno set. */
 int bk_write_all(int fd, const void *p, size_t n);

@@ -2,11 +2,30 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
-static uint64_t hash_bytes(const char *s, size_t n) { /* FNV-1a with a final mix */
-  uint64_t h = 14695981039346656037u;
-  for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * 1099511628211u;
-  return h ^ (h >> 29);
+static uint64_t mix(uint64_t a, uint64_t b) {
+  unsigned __int128 m = (unsigned __int128)a * b;
+  return (uint64_t)m ^ (uint64_t)(m >> 64);
+}
+
+static uint64_t seed;
+
+/* Before main, so that threads need not agree on it. */
+__attribute__((constructor)) static void make_seed(void) {
+  if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed) seed = (uintptr_t)&seed;
+}
+
+/* Multiply-mix over eight bytes at a time, keyed so that nobody can prepare keys that collide. */
+static uint64_t hash_bytes(const char *s, size_t n) {
+  uint64_t h = seed ^ n, w;
+  for (; n >= 8; s += 8, n -= 8) {
+    memcpy(&w, s, 8);
+    h = mix(h ^ w, 0x9e3779b97f4a7c15u ^ (seed << 1));
+  }
+  w = 0;
+  memcpy(&w, s, n);
+  return mix(h ^ w, 0xd6e8feb86659fd93u ^ seed);
 }
 
 static uint32_t *find(const struct bk_map *m, const char *key, size_t len, uint64_t h) {

@@ -1,5 +1,5 @@
-/* Hash map from byte strings to pointers. Keys are copied into the map, values belong to the caller.
- * Iteration order is insertion order (deletions leave gaps), so results are deterministic. */
+/* Hash map from byte strings to pointers. Keys are copied into the map, values belong to the
+ * caller. Iteration order is insertion order (deletions leave gaps): results are deterministic. */
 #ifndef BK_BASE_MAP_H
 #define BK_BASE_MAP_H
 

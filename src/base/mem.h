@@ -13,15 +13,18 @@ void *bk_realloc(void *p, size_t n) __attribute__((returns_nonnull));
 void *bk_reallocarray(void *p, size_t n, size_t size) __attribute__((returns_nonnull));
 char *bk_strdup(const char *s) __attribute__((malloc, returns_nonnull));
 char *bk_strndup(const char *s, size_t n) __attribute__((malloc, returns_nonnull));
-char *bk_asprintf(const char *fmt, ...) __attribute__((malloc, returns_nonnull, format(printf, 1, 2)));
+char *bk_asprintf(const char *fmt, ...)
+    __attribute__((malloc, returns_nonnull, format(printf, 1, 2)));
 
 /* Memory that lives as long as the arena: many small pieces, one release. */
 struct bk_arena {
   struct bk_arena_block *head;
   size_t used, total; /* bytes in the head block; bytes handed out overall */
 };
-void *bk_arena_alloc(struct bk_arena *a, size_t n) __attribute__((returns_nonnull)); /* zeroed, 16-aligned */
-char *bk_arena_strndup(struct bk_arena *a, const char *s, size_t n) __attribute__((returns_nonnull));
+/* Zeroed, aligned to 16. */
+void *bk_arena_alloc(struct bk_arena *a, size_t n) __attribute__((returns_nonnull));
+char *bk_arena_strndup(struct bk_arena *a, const char *s, size_t n)
+    __attribute__((returns_nonnull));
 void bk_arena_free(struct bk_arena *a); /* leaves an empty, usable arena */
 
 #endif

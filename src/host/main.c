@@ -63,7 +63,7 @@ static int host_list(lua_State *L) {
   return 1;
 }
 
-/* bakery.x.y is stdlib/bakery/x/y.lua, app.x is lua/app/x.lua; either may be a folder's init.lua. */
+/* bakery.x.y is stdlib/bakery/x/y.lua, app.x is lua/app/x.lua, or a folder's init.lua. */
 static int search_shipped(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   const char *dir = strncmp(name, "bakery", 6) == 0 && (name[6] == '.' || !name[6]) ? "stdlib"
