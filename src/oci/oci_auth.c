@@ -148,7 +148,8 @@ static int check_realm(struct oci_host *h, const struct bk_http_url *u, struct b
 
 static int parse_token(struct oci_host *h, const struct bk_http_res *res, const char *account,
                        const char *scopes, struct bk_err *err) {
-  json_t *doc = oci_json(res->body.p ? res->body.p : "", res->body.len, "token service answer", err);
+  json_t *doc =
+      oci_json_secret(res->body.p ? res->body.p : "", res->body.len, "token service answer", err);
   if (!doc) return -1;
   const char *text = oci_json_str(doc, "access_token");
   if (!text || !*text) text = oci_json_str(doc, "token");

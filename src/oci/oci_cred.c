@@ -109,7 +109,7 @@ static int search(const json_t *doc, const char *registry, const char *repositor
 int oci_cred_from_json(const char *text, size_t len, const char *registry, const char *repository,
                        struct oci_cred *out, char **helper, struct bk_err *err) {
   *helper = NULL;
-  json_t *doc = oci_json(text, len, "credentials", err);
+  json_t *doc = oci_json_secret(text, len, "credentials", err);
   if (!doc) return err->cls = BK_USAGE, -1;
   int rc = search(doc, registry, repository, out, helper, err);
   json_decref(doc);

@@ -75,7 +75,7 @@ static int understand(const char *program, const struct bk_buf *text, int status
                : bk_fail(err, BK_INFRA, "oci.helper", "%s was killed by signal %d", program,
                          WTERMSIG(status));
   }
-  json_t *doc = oci_json(text->p ? text->p : "", text->len, program, err);
+  json_t *doc = oci_json_secret(text->p ? text->p : "", text->len, program, err);
   if (!doc) return -1;
   const char *user = oci_json_str(doc, "Username"), *secret = oci_json_str(doc, "Secret");
   int rc = secret && *secret;

@@ -195,6 +195,8 @@ char *oci_digest_of(const char *like, const void *p, size_t n); /* like NULL = s
 
 /* Strict JSON: one document, no duplicate keys. NULL with *err filled. */
 json_t *oci_json(const char *text, size_t len, const char *what, struct bk_err *err);
+/* The same for text that holds secrets: the message quotes nothing of it. */
+json_t *oci_json_secret(const char *text, size_t len, const char *what, struct bk_err *err);
 const char *oci_json_str(const json_t *obj, const char *key); /* NULL unless a string */
 /* Decoded bytes (NUL-terminated) or NULL; padding may be missing. */
 char *oci_base64(const char *text, size_t len, size_t *out_len);

@@ -30,8 +30,24 @@ char *oci_digest_of(const char *like, const void *p, size_t n) {
 json_t *oci_json(const char *text, size_t len, const char *what, struct bk_err *err) {
   json_t *doc = NULL;
   if (bk_json_parse(text, len, what, BK_JSON_UNIQUE, &doc, err) == 0) return doc;
+  char where[sizeof err->where];
+  memcpy(where, err->where, sizeof where); /* "what:line:column": part of the message here */
+  err->where[0] = '\0';
   err->cls = BK_INFRA;
   snprintf(err->code, sizeof err->code, "oci.json");
+  bk_err_wrap(err, "%s", where[0] ? where : what);
+  return NULL;
+}
+
+json_t *oci_json_secret(const char *text, size_t len, const char *what, struct bk_err *err) {
+  json_t *doc = oci_json(text, len, what, err);
+  if (doc) return doc;
+  /* The parser's message quotes the text: keep only "what:line:column". */
+  size_t n = strlen(what);
+  n += strspn(err->msg + n, ":0123456789");
+  char place[200];
+  snprintf(place, sizeof place, "%.*s", (int)n, err->msg);
+  bk_fail(err, BK_INFRA, "oci.json", "%s not JSON", place);
   return NULL;
 }
 

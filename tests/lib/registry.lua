@@ -191,10 +191,10 @@ quirk_methods.__gc = function(self) if self._stop then self._stop() end end
 function M.quirky(o)
   local dir = M.tmpdir()
   local q = setmetatable({ dir = dir, _seen = 0, _generation = 0 }, quirk_methods)
-  local tls, _, cert, key = "", nil, nil, nil
+  local tls = ""
   if o and o.tls then
-    _, cert, key = M.certificate(dir)
-    q.ca = dir .. "/ca.pem"
+    local ca, cert, key = M.certificate(dir)
+    q.ca = ca
     tls = quote(cert) .. " " .. quote(key)
   end
   local log = dir .. "/quirk.log"

@@ -134,6 +134,7 @@ describe("credentials", function()
     _, _, warnings = who "j.example"
     assert.matches("docker%-credential%-junk", warnings[1])
     assert.is_nil(table.concat(warnings):find("not json", 1, true))
+    assert.matches("docker%-credential%-junk:1:%d+: not JSON$", warnings[1])
     _, _, warnings = who "e.example"
     assert.matches("is not plain", warnings[1])
     assert.is_nil(io.open(dir .. "/evil"))
@@ -169,7 +170,8 @@ describe("credentials", function()
     assert.is_nil(got)
     assert.same({ "usage", true }, { err.class, tostring(err):find(path, 1, true) ~= nil })
     write(".docker/config.json", { auths = { ["r.example"] = { auth = "bm9jb2xvbg==" } } })
-    _, err = assert(oci.client {}):credentials "r.example"
+    got, err = assert(oci.client {}):credentials "r.example"
+    assert.is_nil(got)
     assert.matches('auths%["r.example"%]%.auth', err.message)
     write(".docker/config.json", "")
     assert.is_nil((who "r.example"))

@@ -8,7 +8,6 @@ local MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 local INDEX = "application/vnd.oci.image.index.v1+json"
 local CONFIG = "application/vnd.oci.image.config.v1+json"
 local LAYER = "application/vnd.oci.image.layer.v1.tar"
-local EMPTY = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 
 local function desc(data) return { digest = "sha256:" .. digest.sha256(data), size = #data } end
 
@@ -207,14 +206,14 @@ describe("with docker-registry", function()
     local config = json.encode { architecture = "amd64", os = "linux", config = json.object {},
       rootfs = { type = "layers", diff_ids = { desc(tar).digest } } }
     local raw, dgst = push_image(c, reg.host .. "/s/k", "v1", config, { tar })
-    local copy = ("skopeo --insecure-policy copy -q --preserve-digests --src-tls-verify=false docker://%s/s/k:v1 oci:%s/lay:v1"):format(reg.host, dir)
-    registry.capture(copy)
+    local copy = "skopeo --insecure-policy copy -q --preserve-digests "
+    registry.capture((copy .. "--src-tls-verify=false docker://%s/s/k:v1 oci:%s/lay:v1"):format(reg.host, dir))
     local l = assert(oci.layout(dir .. "/lay"))
     local got = assert(l:resolve("v1", "linux/amd64"))
     assert.same({ raw, dgst }, { got.raw, got.digest })
     assert.equal(tar, l:get_blob(desc(tar).digest))
     assert.equal("v1", l:index().manifests[1].annotations["org.opencontainers.image.ref.name"])
-    registry.capture(("skopeo --insecure-policy copy -q --preserve-digests --dest-tls-verify=false oci:%s/lay:v1 docker://%s/s/back:v2"):format(dir, reg.host))
+    registry.capture((copy .. "--dest-tls-verify=false oci:%s/lay:v1 docker://%s/s/back:v2"):format(dir, reg.host))
     assert.equal(dgst, assert(c:resolve(reg.host .. "/s/back:v2")).digest)
     os.execute("rm -rf " .. dir)
   end)
