@@ -18,7 +18,7 @@ static struct job_box *box_of(struct bk_job *job) {
   return (struct job_box *)((char *)job - offsetof(struct job_box, job));
 }
 
-static void release(struct job_box *b) {
+static void let_go(struct job_box *b) {
   void (*fn)(struct bk_job *job) = b->release;
   b->release = NULL;
   if (fn) fn((struct bk_job *)b->job);
@@ -31,7 +31,7 @@ static int job_gc(lua_State *L) {
   struct bk_job *job = (struct bk_job *)b->job;
   if (b->running) atomic_store(&job->cancel, true);
   while (b->running) uv_run(&job->wait.loop->uv, UV_RUN_ONCE);
-  release(b);
+  let_go(b);
   return 0;
 }
 
@@ -57,7 +57,7 @@ void *bk_job_new(lua_State *L, size_t size, void (*release)(struct bk_job *job))
 static void job_cancel(struct bk_wait *w) {
   struct bk_job *job = (struct bk_job *)w;
   atomic_store(&job->cancel, true);
-  if (!box_of(job)->running) release(box_of(job));
+  if (!box_of(job)->running) let_go(box_of(job));
 }
 
 /* The worker has let go: drop the anchor that kept the userdata alive through a cancelled wait. */
@@ -66,7 +66,7 @@ static void job_finished(struct bk_job *job) {
   b->running = false;
   lua_pushnil(b->main);
   lua_rawsetp(b->main, LUA_REGISTRYINDEX, b);
-  if (atomic_load(&job->cancel)) release(b);
+  if (atomic_load(&job->cancel)) let_go(b);
 }
 
 static int job_done(lua_State *L, int status, lua_KContext ctx) {
