@@ -67,8 +67,8 @@ struct bk_http_req {
   int stall_timeout_s; /* gives up after so long without a byte; 0 = 60 s */
 
   const char *user_agent;
-  const char *ca_file;              /* PEM, trusted beside the system's */
-  const char *cert_file, *key_file; /* client certificate */
+  const char *ca_file, *ca_pem;     /* PEM file and text, trusted beside the system's */
+  const char *cert_file, *key_file; /* client certificate, for the origin of url only */
   bool insecure;
   bool netrc; /* look in ~/.netrc for each host */
 

@@ -259,9 +259,9 @@ static int set_options(struct hop *p, bool at_home) {
     SET(p, CURLOPT_SSL_VERIFYPEER, 0L);
     SET(p, CURLOPT_SSL_VERIFYHOST, 0L);
   }
-  if (r->cert_file) SET(p, CURLOPT_SSLCERT, r->cert_file);
-  if (r->key_file) SET(p, CURLOPT_SSLKEY, r->key_file);
-  if (bk_http_set_ca(p->h, p->easy, r->ca_file, p->err)) return -1;
+  if (r->cert_file && at_home) SET(p, CURLOPT_SSLCERT, r->cert_file);
+  if (r->key_file && at_home) SET(p, CURLOPT_SSLKEY, r->key_file);
+  if (bk_http_set_ca(p->h, p->easy, r, p->err)) return -1;
   set_method(p);
   return set_headers(p, at_home);
 }

@@ -40,8 +40,10 @@ void bk_http_free(struct bk_http *h) {
   free(h->no_proxy);
   free(h->ca_file);
   free(h->ca_dir);
-  free(h->extra_ca);
-  free(h->ca_blob);
+  for (size_t i = 0; i < BK_HTTP_TRUST_MAX; i++) {
+    free(h->trust[i].key);
+    free(h->trust[i].pem);
+  }
   free(h);
 }
 
@@ -109,45 +111,58 @@ void bk_http_give(struct bk_http *h, CURL *easy, const char *origin, bool keep) 
   if (drop) h->c->easy_cleanup(drop);
 }
 
-static int load_blob(struct bk_http *h, const char *extra, struct bk_err *err) {
+static void system_cas(const struct bk_http *h, struct bk_buf *pem) {
   static const char *const bundles[] = {"/etc/ssl/certs/ca-certificates.crt",
                                         "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
-  struct bk_buf pem = {.max = 16 << 20};
   struct bk_err ignored;
   if (h->ca_file) {
-    (void)!bk_read_file(-100, h->ca_file, &pem, &ignored);
-  } else {
-    for (size_t i = 0; i < BK_ARRAY_LEN(bundles) && pem.len == 0; i++)
-      (void)!bk_read_file(-100, bundles[i], &pem, &ignored);
+    (void)!bk_read_file(-100, h->ca_file, pem, &ignored);
+    return;
   }
-  bk_buf_addc(&pem, '\n');
-  if (bk_read_file(-100, extra, &pem, err)) {
-    bk_buf_free(&pem);
-    return bk_err_wrap(err, "CA file");
-  }
-  free(h->ca_blob);
-  free(h->extra_ca);
-  h->ca_len = pem.len;
-  h->ca_blob = bk_buf_steal(&pem);
-  h->extra_ca = bk_strdup(extra);
-  return 0;
+  for (size_t i = 0; i < BK_ARRAY_LEN(bundles) && pem->len == 0; i++)
+    (void)!bk_read_file(-100, bundles[i], pem, &ignored);
 }
 
-int bk_http_set_ca(struct bk_http *h, CURL *easy, const char *extra, struct bk_err *err) {
-  if (!extra) {
+/* The bundle for this file and text, from the cache or made now; under h->lock. */
+static const struct bk_http_trust *trust(struct bk_http *h, const char *file, const char *text,
+                                         struct bk_err *err) {
+  cleanup_free char *key = bk_asprintf("%s\n%s", file ? file : "", text ? text : "");
+  for (size_t i = 0; i < BK_HTTP_TRUST_MAX; i++)
+    if (h->trust[i].key && strcmp(h->trust[i].key, key) == 0) return &h->trust[i];
+  struct bk_buf pem = {.max = 16 << 20};
+  system_cas(h, &pem);
+  bk_buf_addc(&pem, '\n');
+  if (text) bk_buf_adds(&pem, text);
+  bk_buf_addc(&pem, '\n');
+  if (file && bk_read_file(-100, file, &pem, err)) {
+    bk_buf_free(&pem);
+    bk_err_wrap(err, "CA file");
+    return NULL;
+  }
+  struct bk_http_trust *t = &h->trust[h->ntrust++ % BK_HTTP_TRUST_MAX];
+  free(t->key);
+  free(t->pem);
+  t->len = pem.len;
+  t->pem = bk_buf_steal(&pem);
+  t->key = bk_steal_ptr(&key);
+  return t;
+}
+
+int bk_http_set_ca(struct bk_http *h, CURL *easy, const struct bk_http_req *req,
+                   struct bk_err *err) {
+  if (!req->ca_file && !req->ca_pem) {
     if (h->ca_file) h->c->easy_setopt_(easy, CURLOPT_CAINFO, h->ca_file);
     if (h->ca_dir) h->c->easy_setopt_(easy, CURLOPT_CAPATH, h->ca_dir);
     return 0;
   }
   pthread_mutex_lock(&h->lock);
-  int rc = 0;
-  if (!h->extra_ca || strcmp(h->extra_ca, extra) != 0) rc = load_blob(h, extra, err);
-  if (rc == 0) {
-    struct curl_blob blob = {.data = h->ca_blob, .len = h->ca_len, .flags = CURL_BLOB_COPY};
+  const struct bk_http_trust *t = trust(h, req->ca_file, req->ca_pem, err);
+  if (t) {
+    struct curl_blob blob = {.data = t->pem, .len = t->len, .flags = CURL_BLOB_COPY};
     h->c->easy_setopt_(easy, CURLOPT_CAINFO_BLOB, &blob);
   }
   pthread_mutex_unlock(&h->lock);
-  return rc;
+  return t ? 0 : -1;
 }
 
 const char *bk_http_proxy_for(const struct bk_http *h, const struct bk_http_url *u) {

@@ -11,6 +11,7 @@
 #include "http/http.h"
 
 #define BK_HTTP_IDLE_MAX 32
+#define BK_HTTP_TRUST_MAX 8
 
 struct bk_http_idle {
   CURL *easy;
@@ -26,9 +27,12 @@ struct bk_http {
   size_t nidle;
   /* Environment, as it was when the pool was made. */
   char *http_proxy, *https_proxy, *no_proxy, *ca_file, *ca_dir;
-  /* System CAs followed by those of one more file, kept for the next connection. */
-  char *extra_ca, *ca_blob;
-  size_t ca_len;
+  /* System CAs followed by others, kept for the next connection. */
+  struct bk_http_trust {
+    char *key, *pem;
+    size_t len;
+  } trust[BK_HTTP_TRUST_MAX];
+  size_t ntrust; /* made so far; the oldest goes */
 };
 
 /* A handle without options but with connections to that origin if any are idle; NULL on failure. */
@@ -36,7 +40,8 @@ CURL *bk_http_take(struct bk_http *h, const char *origin, struct bk_err *err);
 /* Gives it back; `keep` says whether its connections may be used again. */
 void bk_http_give(struct bk_http *h, CURL *easy, const char *origin, bool keep);
 /* Sets CA options for a request; the blob is copied by libcurl. */
-int bk_http_set_ca(struct bk_http *h, CURL *easy, const char *extra, struct bk_err *err);
+int bk_http_set_ca(struct bk_http *h, CURL *easy, const struct bk_http_req *req,
+                   struct bk_err *err);
 const char *bk_http_proxy_for(const struct bk_http *h, const struct bk_http_url *u);
 
 #endif

@@ -181,12 +181,8 @@ struct ask {
 };
 
 static void base_request(const struct ask *a, struct bk_http_req *q) {
-  *q = (struct bk_http_req){.max_body = TOKEN_BODY_MAX,
-                            .timeout_ms = 60000,
-                            .user_agent = a->c->o.user_agent,
-                            .ca_file = a->c->o.ca_file,
-                            .insecure = a->c->o.insecure,
-                            .cancel = a->op ? a->op->cancel : NULL};
+  *q = (struct bk_http_req){.max_body = TOKEN_BODY_MAX, .timeout_ms = 60000};
+  oci_host_request(a->c, a->h, a->op, q);
 }
 
 /* OAuth2 form: needed for identity tokens. */

@@ -178,10 +178,7 @@ static int send_once(struct bk_oci *c, const struct oci_call *call, const char *
   q.max_body = call->max_body ? call->max_body : BK_HTTP_ERROR_BODY;
   q.follow = call->follow;
   q.stall_timeout_s = call->stall_s;
-  q.user_agent = c->o.user_agent;
-  q.ca_file = c->o.ca_file;
-  q.insecure = c->o.insecure;
-  q.cancel = call->op ? call->op->cancel : NULL;
+  oci_host_request(c, call->host, call->op, &q);
   return bk_http_perform(c->http, &q, res, err);
 }
 

@@ -40,6 +40,9 @@ void oci_host_free(struct oci_host *h) {
   bk_map_free(&h->referrers);
   free(h->registry);
   free(h->base);
+  free(h->ca_pem);
+  free(h->cert_file);
+  free(h->key_file);
   free(h->realm);
   free(h->service);
   pthread_mutex_destroy(&h->lock);
@@ -65,17 +68,23 @@ static bool plain_allowed(const struct bk_oci *c, const char *registry) {
   return false;
 }
 
+void oci_host_request(const struct bk_oci *c, const struct oci_host *h, const struct bk_oci_op *op,
+                      struct bk_http_req *q) {
+  q->user_agent = c->o.user_agent;
+  q->ca_file = c->o.ca_file;
+  q->ca_pem = h->ca_pem;
+  q->cert_file = h->cert_file;
+  q->key_file = h->key_file;
+  q->insecure = c->o.insecure;
+  q->cancel = op ? op->cancel : NULL;
+}
+
 /* Does the host speak TLS? 1 yes, 0 no, -1 error. Only asked on loopback. */
-static int speaks_tls(struct bk_oci *c, const char *host, const struct bk_oci_op *op,
-                      struct bk_err *err) {
+static int speaks_tls(struct bk_oci *c, const struct oci_host *h, const char *host,
+                      const struct bk_oci_op *op, struct bk_err *err) {
   cleanup_free char *url = bk_asprintf("https://%s/v2/", host);
-  struct bk_http_req q = {.url = url,
-                          .timeout_ms = 10000,
-                          .max_body = BK_HTTP_ERROR_BODY,
-                          .ca_file = c->o.ca_file,
-                          .insecure = c->o.insecure,
-                          .user_agent = c->o.user_agent,
-                          .cancel = op ? op->cancel : NULL};
+  struct bk_http_req q = {.url = url, .timeout_ms = 10000, .max_body = BK_HTTP_ERROR_BODY};
+  oci_host_request(c, h, op, &q);
   struct bk_http_res res;
   int rc = bk_http_perform(c->http, &q, &res, err);
   bk_http_res_free(&res);
@@ -90,8 +99,9 @@ int oci_host_base(struct bk_oci *c, struct oci_host *h, const struct bk_oci_op *
   if (!h->base) {
     const char *host = strcmp(h->registry, "docker.io") == 0 ? "registry-1.docker.io" : h->registry;
     bool tls = !plain_allowed(c, h->registry);
-    if (tls && bk_http_is_loopback(host)) {
-      rc = speaks_tls(c, host, op, err);
+    if (tls) rc = oci_certs_load(c, h, err);
+    if (tls && rc == 0 && bk_http_is_loopback(host)) {
+      rc = speaks_tls(c, h, host, op, err);
       tls = rc > 0;
     }
     if (rc >= 0) h->base = bk_asprintf("%s://%s", tls ? "https" : "http", host);

@@ -54,6 +54,7 @@ struct oci_host {
   char *registry;
   pthread_mutex_t lock; /* guards all below but the limiter; held while a token is fetched */
   char *base;           /* "https://host:port", NULL until known */
+  char *ca_pem, *cert_file, *key_file; /* of certs.d; constant once base is known */
   enum oci_auth auth;
   char *realm, *service;
   struct oci_token *tokens;
@@ -90,6 +91,11 @@ struct oci_host *oci_host(struct bk_oci *c, const char *registry);
 /* Decides between https and http on first use. */
 int oci_host_base(struct bk_oci *c, struct oci_host *h, const struct bk_oci_op *op,
                   struct bk_err *err);
+/* Fills in ca_pem, cert_file and key_file. */
+int oci_certs_load(struct bk_oci *c, struct oci_host *h, struct bk_err *err);
+/* TLS settings and the like, the same for every request that serves this registry. */
+void oci_host_request(const struct bk_oci *c, const struct oci_host *h, const struct bk_oci_op *op,
+                      struct bk_http_req *q);
 void oci_warn(struct bk_oci *c, const char *fmt, ...) BK_PRINTF(2, 3);
 /* Slots for bulk transfers; take waits, and fails only when cancelled. */
 int oci_limit_take(struct bk_oci *c, struct oci_host *h, const struct bk_oci_op *op,

@@ -197,6 +197,22 @@ describe("credentials", function()
     assert.same({ "source", "username" }, keys)
   end)
 
+  it("of certs.d are trusted for their registry", function()
+    local reg <close> = registry.start { tls = true }
+    local place = ".config/containers/certs.d/" .. reg.host .. "/"
+    local _, err = assert(oci.client { retries = 0 }):ping(reg.host)
+    assert.equal("http.certificate", err.code)
+    write(place .. "ca.crt", registry.read(reg.ca))
+    assert.is_true(assert(oci.client { retries = 0 }):ping(reg.host))
+    write(place .. "client.cert", registry.read(reg.dir .. "/cert.pem"))
+    local ok
+    ok, err = assert(oci.client { retries = 0 }):ping(reg.host)
+    assert.is_nil(ok)
+    assert.matches("client.cert needs its partner '.*/client.key': No such file", err.message)
+    write(place .. "client.key", registry.read(reg.dir .. "/key.pem"))
+    assert.is_true(assert(oci.client { retries = 0 }):ping(reg.host))
+  end)
+
   it("of wrong retry settings give a warning and the default", function()
     process.setenv("BAKERY_REGISTRY_RETRY_ATTEMPTS", "0")
     process.setenv("BAKERY_REGISTRY_RETRY_MULTIPLIER", "x")
