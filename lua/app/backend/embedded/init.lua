@@ -198,14 +198,18 @@ function Backend:build(plan, opts)
     end)
   end
   local interrupted
-  for i, t in ipairs(tasks) do
-    local ok, err = t:try_wait()
-    if not ok then
-      if not task.is_cancelled(err) then interrupted = err end
-      results[i] = results[i] or { uid = order[i], status = "skipped", tags = {} }
+  local ok, err = pcall(function()
+    for i, t in ipairs(tasks) do
+      local done, e = t:try_wait()
+      if not done and not task.is_cancelled(e) then interrupted = e end
+      if not done then results[i] = results[i] or { uid = order[i], status = "skipped", tags = {} } end
     end
+  end)
+  if not ok or interrupted then -- stopped from outside: nothing may go on behind the caller's back
+    for _, t in ipairs(tasks) do t:cancel() end
+    for _, t in ipairs(tasks) do t:try_wait() end
+    error(ok and interrupted or err, 0)
   end
-  if interrupted then error(interrupted, 0) end
   return results
 end
 
