@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 enum { MAX_TEXT = 256 << 20 };
 
 /* --- reading --------------------------------------------------------------------------------- */
@@ -79,18 +81,6 @@ int bk_json_parse(const char *text, size_t len, const char *name, int flags, jso
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-/* Length of the UTF-8 sequence at s (n bytes left), 0 when malformed (RFC 3629, 4). */
-static size_t utf8_len(const unsigned char *s, size_t n) {
-  unsigned char c = s[0];
-  size_t len = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-  if (len == 0 || len > n) return 0;
-  for (size_t i = 1; i < len; i++)
-    if ((s[i] & 0xc0) != 0x80) return 0;
-  if ((c == 0xe0 && s[1] < 0xa0) || (c == 0xed && s[1] > 0x9f)) return 0;
-  if ((c == 0xf0 && s[1] < 0x90) || (c == 0xf4 && s[1] > 0x8f)) return 0;
-  return len;
-}
-
 static const char *escape_of(unsigned char c) {
   switch (c) {
     case '"': return "\\\"";
@@ -109,7 +99,7 @@ bool bk_json_quote(struct bk_buf *out, const char *s, size_t len, bool lossy) {
   size_t done = 0; /* bytes written so far; plain runs go out in one piece */
   for (size_t i = 0, n; i < len; i += n) {
     unsigned char c = (unsigned char)s[i];
-    n = utf8_len((const unsigned char *)s + i, len - i);
+    n = bk_utf8_len(s + i, len - i);
     if (n == 0 && !lossy) return false;
     const char *esc = n ? escape_of(c) : "\xef\xbf\xbd";
     if (!esc && c >= 0x20) continue;

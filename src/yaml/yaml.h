@@ -1,6 +1,5 @@
-/* YAML 1.2 documents as trees with positions (on libyaml), a writer and an editor of texts. A struct
- * bk_yaml owns every node and text of its tree until bk_yaml_free; a struct bk_yaml_edit owns its
- * text until bk_yaml_edit_free. */
+/* YAML 1.2 documents as trees with positions (on libyaml), and a writer; the editor is in
+ * yaml_edit.h. A struct bk_yaml owns every node and text of its tree until bk_yaml_free. */
 #ifndef BK_YAML_H
 #define BK_YAML_H
 
@@ -14,8 +13,21 @@
 
 enum bk_yaml_kind { BK_YAML_SCALAR, BK_YAML_SEQ, BK_YAML_MAP };
 /* Types of plain scalars by the core schema (YAML 1.2.2, 10.3.2), and dates, which stay text. */
-enum bk_yaml_type { BK_YAML_STR, BK_YAML_INT, BK_YAML_FLOAT, BK_YAML_BOOL, BK_YAML_NULL, BK_YAML_DATE };
-enum bk_yaml_style { BK_YAML_PLAIN, BK_YAML_SINGLE, BK_YAML_DOUBLE, BK_YAML_LITERAL, BK_YAML_FOLDED };
+enum bk_yaml_type {
+  BK_YAML_STR,
+  BK_YAML_INT,
+  BK_YAML_FLOAT,
+  BK_YAML_BOOL,
+  BK_YAML_NULL,
+  BK_YAML_DATE
+};
+enum bk_yaml_style {
+  BK_YAML_PLAIN,
+  BK_YAML_SINGLE,
+  BK_YAML_DOUBLE,
+  BK_YAML_LITERAL,
+  BK_YAML_FOLDED
+};
 
 struct bk_yaml_mark {
   size_t line, col, offset; /* line and col (characters) count from 1; offset in bytes from 0 */
@@ -48,6 +60,7 @@ struct bk_yaml_node {
   struct bk_yaml_node **items;
   struct bk_yaml_pair *pairs;
   size_t count;
+  struct bk_yaml_pair merge; /* map: the pair `<<: …` itself, key NULL without */
 };
 
 struct bk_yaml {
@@ -59,8 +72,9 @@ struct bk_yaml {
 enum { BK_YAML_DEPTH = 100 };
 
 /* Limits: 64 MiB of text, 100 levels, 1,000,000 nodes, aliases counted as often as they appear.
- * Codes: yaml.syntax, yaml.duplicate_key, yaml.documents, yaml.alias, yaml.merge, yaml.key, yaml.tag,
- * yaml.too_large, yaml.too_deep; err->where "name:line:col" (a name over 200 bytes is cut). */
+ * Codes: yaml.syntax, yaml.duplicate_key, yaml.documents, yaml.alias, yaml.merge, yaml.key,
+ * yaml.tag, yaml.too_large, yaml.too_deep; err->where "name:line:col" (a name over 200 bytes is
+ * cut). */
 int bk_yaml_parse(const char *text, size_t len, const char *name, struct bk_yaml *out,
                   struct bk_err *err) BK_WARN_UNUSED;
 void bk_yaml_free(struct bk_yaml *doc);
@@ -68,7 +82,9 @@ void bk_yaml_free(struct bk_yaml *doc);
 /* Core-schema type of a plain scalar; fills as. */
 enum bk_yaml_type bk_yaml_resolve(const char *s, size_t n, struct bk_yaml_node *node);
 
-/* The value of a key, or NULL. */
+/* Same kinds, types and content; maps in any order. */
+bool bk_yaml_equal(const struct bk_yaml_node *a, const struct bk_yaml_node *b);
+/* The pair of a key, or NULL. */
 const struct bk_yaml_pair *bk_yaml_get(const struct bk_yaml_node *map, const char *key, size_t len);
 
 /* --- writing: only kind, type, text, items and pairs of the nodes matter --------------------- */

@@ -45,12 +45,14 @@ static struct bk_yaml_mark mark_of(struct reader *r, const yaml_mark_t *m) {
   return (struct bk_yaml_mark){.line = m->line + 1, .col = m->column + 1, .offset = r->bytes};
 }
 
-static int fail_at(struct reader *r, size_t line, size_t col, const char *code, const char *message) {
+static int fail_at(struct reader *r, size_t line, size_t col, const char *code,
+                   const char *message) {
   bk_fail(r->err, BK_USAGE, code, "%s", message);
   return bk_err_where(r->err, "%.200s:%zu:%zu", r->name, line, col);
 }
 
-static int fail_mark(struct reader *r, const yaml_mark_t *m, const char *code, const char *message) {
+static int fail_mark(struct reader *r, const yaml_mark_t *m, const char *code,
+                     const char *message) {
   return fail_at(r, m->line + 1, m->column + 1, code, message);
 }
 
@@ -103,7 +105,8 @@ static int apply_tag(struct reader *r, struct bk_yaml_node *n) {
       return 0;
     }
     char text[200];
-    snprintf(text, sizeof text, "'%.80s' is not of the type !!%s", n->text, strrchr(n->tag, ':') + 1);
+    const char *name = strrchr(n->tag, ':') + 1;
+    snprintf(text, sizeof text, "'%.80s' is not of the type !!%s", n->text, name);
     return fail_node(r, n, "yaml.tag", text);
   }
   return 0;
@@ -164,8 +167,10 @@ static int read_items(struct reader *r, int depth, yaml_event_type_t end, struct
     int h = 0;
     if (read_node(r, depth + 1, &item, &h)) return -1;
     if (h + 1 > *height) *height = h + 1;
-    if (items->n == items->cap)
-      items->p = bk_reallocarray(items->p, items->cap = items->cap ? items->cap * 2 : 8, sizeof *items->p);
+    if (items->n == items->cap) {
+      items->cap = items->cap ? items->cap * 2 : 8;
+      items->p = bk_reallocarray(items->p, items->cap, sizeof *items->p);
+    }
     items->p[items->n++] = item;
   }
 }
@@ -175,10 +180,11 @@ static bool is_merge(const struct bk_yaml_node *key) {
          strcmp(key->text, "<<") == 0;
 }
 
-static int duplicate(struct reader *r, const struct bk_yaml_node *key, const struct bk_yaml_node *first) {
+static int duplicate(struct reader *r, const struct bk_yaml_node *key,
+                     const struct bk_yaml_node *first) {
   char text[200];
-  snprintf(text, sizeof text, "duplicate key '%.80s' (first at %zu:%zu)", key->text, first->start.line,
-           first->start.col);
+  snprintf(text, sizeof text, "duplicate key '%.80s' (first at %zu:%zu)", key->text,
+           first->start.line, first->start.col);
   return fail_node(r, key, "yaml.duplicate_key", text);
 }
 
@@ -188,9 +194,12 @@ struct pairs {
   struct bk_map seen; /* key -> its node */
 };
 
-static void add_pair(struct pairs *list, struct bk_yaml_node *key, struct bk_yaml_node *value, bool merged) {
-  if (list->n == list->cap)
-    list->p = bk_reallocarray(list->p, list->cap = list->cap ? list->cap * 2 : 8, sizeof *list->p);
+static void add_pair(struct pairs *list, struct bk_yaml_node *key, struct bk_yaml_node *value,
+                     bool merged) {
+  if (list->n == list->cap) {
+    list->cap = list->cap ? list->cap * 2 : 8;
+    list->p = bk_reallocarray(list->p, list->cap, sizeof *list->p);
+  }
   list->p[list->n++] = (struct bk_yaml_pair){key, value, merged};
 }
 
@@ -213,15 +222,13 @@ static int merge_from(struct reader *r, struct pairs *list, const struct bk_yaml
   return 0;
 }
 
-static int make_pairs(struct reader *r, const struct items *items, struct pairs *list) {
-  const struct bk_yaml_node *merge = NULL;
-  size_t merge_at = 0;
+static int make_pairs(struct reader *r, const struct items *items, struct bk_yaml_pair *merge,
+                      struct pairs *list) {
   for (size_t i = 0; i + 1 < items->n; i += 2) {
     struct bk_yaml_node *key = items->p[i];
     if (is_merge(key)) {
-      if (merge) return duplicate(r, key, merge);
-      merge = key;
-      merge_at = i + 1;
+      if (merge->key) return duplicate(r, key, merge->key);
+      *merge = (struct bk_yaml_pair){key, items->p[i + 1], false};
       continue;
     }
     if (key->kind != BK_YAML_SCALAR)
@@ -230,7 +237,7 @@ static int make_pairs(struct reader *r, const struct items *items, struct pairs 
     if (first) return duplicate(r, key, first);
     add_pair(list, key, items->p[i + 1], false);
   }
-  return merge ? merge_from(r, list, merge, items->p[merge_at], false) : 0;
+  return merge->key ? merge_from(r, list, merge->key, merge->value, false) : 0;
 }
 
 static void *move(struct reader *r, const void *p, size_t n, size_t size) {
@@ -250,8 +257,9 @@ static int read_collection(struct reader *r, int depth, struct bk_yaml_node *n, 
     n->body.offset--, n->body.col--; /* a list at its key's column: the mark is behind the dash */
   struct items items = {0};
   struct pairs pairs = {0};
-  int rc = read_items(r, depth, map ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT, &items, height);
-  if (rc == 0 && map) rc = make_pairs(r, &items, &pairs);
+  yaml_event_type_t end = map ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT;
+  int rc = read_items(r, depth, end, &items, height);
+  if (rc == 0 && map) rc = make_pairs(r, &items, &n->merge, &pairs);
   if (rc == 0) {
     n->count = map ? pairs.n : items.n;
     if (map) n->pairs = move(r, pairs.p, pairs.n, sizeof *pairs.p);
@@ -273,7 +281,8 @@ static int read_alias(struct reader *r, int depth, struct bk_yaml_node **out, in
   const struct anchored *a = bk_map_get(&r->anchors, name, strlen(name));
   char text[160];
   if (!a || a->open) {
-    snprintf(text, sizeof text, a ? "anchor '%.80s' contains itself" : "unknown anchor '%.80s'", name);
+    if (a) snprintf(text, sizeof text, "anchor '%.80s' contains itself", name);
+    else snprintf(text, sizeof text, "unknown anchor '%.80s'", name);
     return fail_mark(r, &e->start_mark, "yaml.alias", text);
   }
   if (depth + a->height > BK_YAML_DEPTH)
@@ -331,7 +340,8 @@ static int read_document(struct reader *r) {
   if (next(r) || read_node(r, 0, &r->doc->root, &height)) return -1;
   if (next(r) || next(r)) return -1; /* document end, then the end of the stream */
   if (r->event.type != YAML_STREAM_END_EVENT)
-    return fail_mark(r, &r->event.start_mark, "yaml.documents", "expected one document, found another");
+    return fail_mark(r, &r->event.start_mark, "yaml.documents",
+                     "expected one document, found another");
   return 0;
 }
 
@@ -358,9 +368,3 @@ void bk_yaml_free(struct bk_yaml *doc) {
   doc->root = NULL;
 }
 
-const struct bk_yaml_pair *bk_yaml_get(const struct bk_yaml_node *map, const char *key, size_t len) {
-  for (size_t i = 0; map->kind == BK_YAML_MAP && i < map->count; i++)
-    if (map->pairs[i].key->len == len && memcmp(map->pairs[i].key->text, key, len) == 0)
-      return &map->pairs[i];
-  return NULL;
-}
