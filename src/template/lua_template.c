@@ -101,6 +101,10 @@ static int render(lua_State *L, int env_idx, struct bk_tpl *tpl, const char *nam
   b.functions = lua_gettop(L);
   lua_rawgeti(L, slots, SLOT_LOADER);
   b.loader = lua_gettop(L);
+  luaL_getmetatable(L, "bakery.template.list");
+  b.list_mt = lua_gettop(L);
+  luaL_getmetatable(L, "bakery.json.array");
+  b.array_mt = lua_gettop(L);
   lua_rawgeti(L, slots, SLOT_GLOBALS);
   host.ud = &b;
   struct run_box *box = bk_box(L, sizeof *box, RUN);
@@ -269,7 +273,8 @@ static void add_functions(lua_State *L, const char *option, int fns, struct bk_t
 static int l_new(lua_State *L) {
   static const char *const names[] = {
       "undefined", "keep_trailing_newline", "trim_blocks", "lstrip_blocks", "bakery", "loader",
-      "line_statement_prefix", "line_comment_prefix", "filters", "tests", "globals", "limits", NULL,
+      "auto_reload", "line_statement_prefix", "line_comment_prefix", "filters", "tests", "globals",
+          "limits", NULL,
   };
   struct bk_tpl_options o = {0};
   lua_settop(L, 1);
@@ -282,6 +287,7 @@ static int l_new(lua_State *L) {
   o.trim_blocks = bk_opt_bool(L, 1, "trim_blocks", false);
   o.lstrip_blocks = bk_opt_bool(L, 1, "lstrip_blocks", false);
   o.bakery = bk_opt_bool(L, 1, "bakery", true);
+  o.auto_reload = bk_opt_bool(L, 1, "auto_reload", false);
   o.line_statement = bk_opt_str(L, 1, "line_statement_prefix", NULL, NULL);
   o.line_comment = bk_opt_str(L, 1, "line_comment_prefix", NULL, NULL);
   if ((o.line_statement && !*o.line_statement) || (o.line_comment && !*o.line_comment))

@@ -12,6 +12,7 @@ struct tpl_bridge {
   int anchors;   /* containers and functions met so far, by number from 1 */
   int functions; /* the environment's filters and tests; they have negative numbers */
   int loader;    /* function, table or nil */
+  int list_mt, array_mt; /* metatables of template.list and json.array */
   lua_Integer n;
 };
 

@@ -1,21 +1,13 @@
 /* Values between Lua and templates. Tables with elements 1..n and those marked as arrays
  * (json.array, template.list) are lists; others are dicts, in the order of their __pairs
  * (json.object, template.map) or else sorted by key, so that output does not depend on hashing. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "template/lua_template.h"
 
 #define LIST_MT "bakery.template.list"
-#define JSON_ARRAY_MT "bakery.json.array"
 #define MAX_DEPTH 100
-
-static bool has_mt(lua_State *L, int idx, const char *name) {
-  if (!lua_getmetatable(L, idx)) return false;
-  luaL_getmetatable(L, name);
-  bool same = lua_rawequal(L, -1, -2);
-  lua_pop(L, 2);
-  return same;
-}
 
 static bool has_field(lua_State *L, int idx, const char *name) {
   if (luaL_getmetafield(L, idx, name) == LUA_TNIL) return false;
@@ -66,23 +58,33 @@ static bk_tv text_of(struct tpl_bridge *b, struct bk_tpl_run *r, int idx) {
   return v;
 }
 
-bk_tv bk_tpl_from_lua(struct tpl_bridge *b, struct bk_tpl_run *r, int idx) {
+enum shape { LIST, DICT, FUNCTION };
+
+/* What the table at idx is to templates. */
+static enum shape shape_of(struct tpl_bridge *b, int idx) {
+  lua_State *L = b->L;
+  bool elements = lua_rawlen(L, idx) > 0;
+  if (!lua_getmetatable(L, idx)) return elements ? LIST : DICT;
+  enum shape s = elements ? LIST : DICT;
+  if (lua_rawequal(L, -1, b->list_mt) || lua_rawequal(L, -1, b->array_mt)) s = LIST;
+  else if (has_field(L, idx, "__call")) s = FUNCTION;
+  lua_pop(L, 1);
+  return s;
+}
+
+/* idx is absolute and there are 8 free places on the stack. */
+static bk_tv convert(struct tpl_bridge *b, struct bk_tpl_run *r, int idx) {
   lua_State *L = b->L;
   size_t n;
   const char *s;
-  idx = lua_absindex(L, idx);
-  luaL_checkstack(L, 8, "template values");
+  enum shape shape = FUNCTION;
   switch (lua_type(L, idx)) {
     case LUA_TBOOLEAN: return bk_tv_bool(lua_toboolean(L, idx));
     case LUA_TNUMBER:
       if (lua_isinteger(L, idx)) return bk_tv_int(lua_tointeger(L, idx));
       return bk_tv_float(lua_tonumber(L, idx));
     case LUA_TSTRING: s = lua_tolstring(L, idx, &n); return bk_tv_copy(r, s, n);
-    case LUA_TTABLE:
-      if (has_field(L, idx, "__call")) break;
-      if (lua_rawlen(L, idx) > 0 || has_mt(L, idx, LIST_MT) || has_mt(L, idx, JSON_ARRAY_MT))
-        return bk_tv_list(r, anchor(b, idx));
-      return bk_tv_dict(r, anchor(b, idx));
+    case LUA_TTABLE: shape = shape_of(b, idx); break;
     case LUA_TFUNCTION: break;
     case LUA_TUSERDATA:
       if (has_field(L, idx, "__call")) break;
@@ -90,141 +92,105 @@ bk_tv bk_tpl_from_lua(struct tpl_bridge *b, struct bk_tpl_run *r, int idx) {
     case LUA_TTHREAD: return text_of(b, r, idx);
     default: return bk_tv_none(); /* nil, light userdata */
   }
-  bk_tv fn = bk_tv_int(anchor(b, idx));
+  lua_Integer number = anchor(b, idx);
+  if (shape == LIST) return bk_tv_list(r, number);
+  if (shape == DICT) return bk_tv_dict(r, number);
+  bk_tv fn = bk_tv_int(number);
   fn.kind = TV_HOST;
   return fn;
+}
+
+bk_tv bk_tpl_from_lua(struct tpl_bridge *b, struct bk_tpl_run *r, int idx) {
+  luaL_checkstack(b->L, 8, "template values");
+  return convert(b, r, lua_absindex(b->L, idx));
 }
 
 bk_tv bk_tpl_vars_from_lua(struct tpl_bridge *b, struct bk_tpl_run *r, int idx) {
   return bk_tv_dict(r, lua_istable(b->L, idx) ? anchor(b, lua_absindex(b->L, idx)) : 0);
 }
 
-static bool key_less(lua_State *L, int a, int b) {
-  bool na = lua_type(L, a) == LUA_TNUMBER, nb = lua_type(L, b) == LUA_TNUMBER;
-  if (na != nb) return na;
-  return lua_compare(L, a, b, LUA_OPLT);
-}
-
-/* Sorts the list at idx, n keys that are numbers or strings, by heap: no Lua code runs. */
-static void sort_keys(lua_State *L, int idx, lua_Integer n) {
-  for (lua_Integer end = n, start = n / 2 + 1; end > 1;) {
-    if (start > 1) {
-      start--;
-    } else {
-      lua_rawgeti(L, idx, end);
-      lua_rawgeti(L, idx, 1);
-      lua_rawseti(L, idx, end--);
-      lua_rawseti(L, idx, 1);
-    }
-    lua_Integer root = start;
-    for (lua_Integer child; (child = 2 * root) <= end; root = child) {
-      if (child < end) {
-        lua_rawgeti(L, idx, child);
-        lua_rawgeti(L, idx, child + 1);
-        if (key_less(L, -2, -1)) child++;
-        lua_pop(L, 2);
-      }
-      lua_rawgeti(L, idx, root);
-      lua_rawgeti(L, idx, child);
-      if (!key_less(L, -2, -1)) {
-        lua_pop(L, 2);
-        break;
-      }
-      lua_rawseti(L, idx, root);
-      lua_rawseti(L, idx, child);
-    }
-  }
-}
-
-/* Protected: pushes the list key1, value1, key2 … of the table at 1, in the order of __pairs. */
-static int collect_pairs(lua_State *L) {
-  lua_Integer n = 0;
-  lua_settop(L, 1);
-  lua_newtable(L);
-  luaL_getmetafield(L, 1, "__pairs");
-  lua_pushvalue(L, 1);
-  lua_call(L, 1, 3);
-  for (;;) {
-    lua_pushvalue(L, 3);
-    lua_pushvalue(L, 4);
-    lua_pushvalue(L, 5);
-    lua_call(L, 2, 2);
-    if (lua_isnil(L, -2)) break;
-    lua_pushvalue(L, -2);
-    lua_replace(L, 5);
-    lua_rawseti(L, 2, n + 2);
-    lua_rawseti(L, 2, n + 1);
-    n += 2;
-  }
-  lua_settop(L, 2);
-  return 1;
-}
-
-static int fill_ordered(struct tpl_bridge *b, struct bk_tpl_run *r, bk_tv d, int idx,
-                        struct bk_err *err) {
+/* In the order of __pairs, which is called as it is: if it raises, so does the rendering. */
+static void fill_ordered(struct tpl_bridge *b, struct bk_tpl_run *r, bk_tv d, int idx) {
   lua_State *L = b->L;
-  lua_pushcfunction(L, collect_pairs);
+  int top = lua_gettop(L);
+  luaL_getmetafield(L, idx, "__pairs");
   lua_pushvalue(L, idx);
-  if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
-    const char *why = lua_tostring(L, -1);
-    if (!why) why = "error";
-    return bk_fail(err, BK_BUILD, "template.runtime", "reading a variable: %s", why);
+  lua_call(L, 1, 3); /* at top + 1: function, state, key */
+  for (;;) {
+    lua_pushvalue(L, top + 1);
+    lua_pushvalue(L, top + 2);
+    lua_pushvalue(L, top + 3);
+    lua_call(L, 2, 2);
+    if (lua_isnil(L, top + 4)) break;
+    bk_tv key = convert(b, r, top + 4);
+    bk_tv_put(r, d, key, convert(b, r, top + 5));
+    lua_pop(L, 1);
+    lua_replace(L, top + 3);
   }
-  int list = lua_gettop(L);
-  lua_Integer n = (lua_Integer)lua_rawlen(L, list);
-  for (lua_Integer i = 1; i < n; i += 2) {
-    lua_rawgeti(L, list, i);
-    lua_rawgeti(L, list, i + 1);
-    bk_tv_put(r, d, bk_tpl_from_lua(b, r, -2), bk_tpl_from_lua(b, r, -1));
-    lua_pop(L, 2);
-  }
-  return 0;
+  lua_settop(L, top);
+}
+
+struct pair { bk_tv key, v; };
+
+static int compare_pairs(const void *x, const void *y) {
+  const bk_tv *a = &((const struct pair *)x)->key, *b = &((const struct pair *)y)->key;
+  if (a->kind != b->kind) return (a->kind == TV_STR) - (b->kind == TV_STR);
+  if (a->kind == TV_INT) return a->u.i < b->u.i ? -1 : a->u.i > b->u.i;
+  if (a->kind == TV_FLOAT) return a->u.f < b->u.f ? -1 : a->u.f > b->u.f;
+  size_t n = a->len < b->len ? a->len : b->len;
+  int c = n ? memcmp(a->u.s, b->u.s, n) : 0;
+  return c ? c : a->len < b->len ? -1 : a->len > b->len;
 }
 
 static void fill_sorted(struct tpl_bridge *b, struct bk_tpl_run *r, bk_tv d, int idx) {
   lua_State *L = b->L;
-  lua_Integer n = 0;
-  lua_newtable(L);
-  int keys = lua_gettop(L);
+  int top = lua_gettop(L);
+  size_t n = 0, cap = 16;
+  struct pair room[16], *p = room;
   lua_pushnil(L);
+  lua_pushnil(L); /* at top + 1: a larger array, once there is one; at top + 2: the key */
   while (lua_next(L, idx)) {
-    lua_pop(L, 1);
-    int t = lua_type(L, -1);
-    if (t != LUA_TSTRING && t != LUA_TNUMBER) continue; /* templates cannot name others */
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, keys, ++n);
+    int t = lua_type(L, top + 2);
+    if (t == LUA_TSTRING || t == LUA_TNUMBER) { /* templates cannot name others */
+      if (n == cap) {
+        struct pair *more = lua_newuserdatauv(L, 2 * cap * sizeof *p, 0);
+        memcpy(more, p, n * sizeof *p);
+        p = more;
+        cap *= 2;
+        lua_replace(L, top + 1);
+      }
+      p[n].key = convert(b, r, top + 2);
+      p[n++].v = convert(b, r, top + 3);
+    }
+    lua_settop(L, top + 2);
   }
-  sort_keys(L, keys, n);
-  for (lua_Integer i = 1; i <= n; i++) {
-    lua_rawgeti(L, keys, i);
-    lua_pushvalue(L, -1);
-    lua_rawget(L, idx);
-    bk_tv_put(r, d, bk_tpl_from_lua(b, r, -2), bk_tpl_from_lua(b, r, -1));
-    lua_pop(L, 2);
-  }
+  qsort(p, n, sizeof *p, compare_pairs);
+  for (size_t i = 0; i < n; i++) bk_tv_put(r, d, p[i].key, p[i].v);
+  lua_settop(L, top);
 }
 
 static int fill(void *ud, struct bk_tpl_run *r, bk_tv c, int64_t lazy, struct bk_err *err) {
   struct tpl_bridge *b = ud;
   lua_State *L = b->L;
-  int top = lua_gettop(L), rc = 0;
-  luaL_checkstack(L, 12, "template values");
+  int top = lua_gettop(L);
+  (void)err;
+  luaL_checkstack(L, 20, "template values");
   lua_rawgeti(L, b->anchors, lazy);
-  int idx = lua_gettop(L);
+  int idx = top + 1;
   if (c.kind == TV_LIST) {
     lua_Integer n = (lua_Integer)lua_rawlen(L, idx);
     for (lua_Integer i = 1; i <= n; i++) {
       lua_rawgeti(L, idx, i);
-      bk_tv_push(r, c, bk_tpl_from_lua(b, r, -1));
+      bk_tv_push(r, c, convert(b, r, idx + 1));
       lua_pop(L, 1);
     }
   } else if (has_field(L, idx, "__pairs")) {
-    rc = fill_ordered(b, r, c, idx, err);
+    fill_ordered(b, r, c, idx);
   } else {
     fill_sorted(b, r, c, idx);
   }
   lua_settop(L, top);
-  return rc;
+  return 0;
 }
 
 /* --- template to Lua ------------------------------------------------------------------------- */

@@ -103,7 +103,8 @@ struct bk_tpl_limits { /* 0 = default */
 
 struct bk_tpl_options {
   bool strict, keep_trailing_newline, trim_blocks, lstrip_blocks;
-  bool bakery; /* the filters and the global of templates.md 1.3 */
+  bool bakery;      /* the filters and the global of templates.md 1.3 */
+  bool auto_reload; /* ask host.load again in every run, else once per name */
   const char *line_statement, *line_comment; /* prefixes, NULL = off; copied */
   struct bk_tpl_limits limits;
 };

@@ -135,8 +135,8 @@ struct bk_tpl {
   struct bk_arena mem;
   char *name, *src;
   uint32_t len;
-  size_t given_len; /* the text as it was handed in, to see whether a file has changed */
-  uint64_t given_hash;
+  char *given; /* the text as it was handed in, where src differs from it */
+  size_t given_len;
   struct nodes body;
   struct node **blocks;
   uint32_t nblocks, capblocks;

@@ -7,7 +7,6 @@
 #include "template/template_run.h"
 
 #define MAX_SOURCE ((size_t)32 << 20)
-#define MAX_STACK ((ptrdiff_t)3 << 20) /* bytes of C stack below bk_tpl_render */
 
 /* --- environment ----------------------------------------------------------------------------- */
 
@@ -123,8 +122,8 @@ struct bk_tpl *bk_tpl_compile(struct bk_tpl_env *env, const char *name, const ch
   t->refs = 1;
   t->name = bk_strdup(name);
   t->given_len = len;
-  t->given_hash = bk_tpl_hash_str(text, len);
   t->src = normalize(text, len, env->opt.keep_trailing_newline, &t->len);
+  if (t->len != len || memcmp(t->src, text, len) != 0) t->given = bk_strndup(text, len);
   if (bk_tpl_parse(t, err)) {
     free(env->fault_name);
     env->fault.name = env->fault_name = bk_strdup(name);
@@ -143,13 +142,15 @@ void bk_tpl_unref(struct bk_tpl *t) {
   bk_tpl_env_unref(t->env);
   free(t->name);
   free(t->src);
+  free(t->given);
   free(t);
 }
 
 struct bk_tpl *bk_tpl_cached(struct bk_tpl_env *env, const char *name, const char *text, size_t len,
                              struct bk_err *err) {
   struct bk_tpl *t = bk_map_get(&env->cache, name, strlen(name));
-  if (!t || t->given_len != len || t->given_hash != bk_tpl_hash_str(text, len)) {
+  bool same = t && t->given_len == len && memcmp(t->given ? t->given : t->src, text, len) == 0;
+  if (!same) {
     t = bk_tpl_compile(env, name, text, len, err);
     if (!t) return NULL;
     bk_tpl_unref(bk_map_set(&env->cache, name, strlen(name), t));
@@ -222,11 +223,7 @@ void bk_tpl_step(rt *r, uint64_t n) {
                  r->env->opt.limits.seconds);
 }
 
-void bk_tpl_guard(rt *r) {
-  ptrdiff_t used = r->stack - (char *)__builtin_frame_address(0);
-  if (used > MAX_STACK || used < -MAX_STACK)
-    bk_tpl_raise(r, "template.limit", "nested too deeply");
-}
+void bk_tpl_too_deep(rt *r) { bk_tpl_raise(r, "template.limit", "nested too deeply"); }
 
 void bk_tpl_push_frame(rt *r, struct frame *f, struct bk_tpl *tpl, const char *what,
                        const char *name) {
@@ -255,6 +252,7 @@ struct bk_tpl_run *bk_tpl_run_new(struct bk_tpl_env *env, const struct bk_tpl_ho
   if (host) r->host = *host;
   r->out.max = env->opt.limits.output;
   r->source.max = MAX_SOURCE + 1;
+  bk_buf_reserve(&r->out, env->opt.limits.output < 4096 ? 1 : 4096);
   return r;
 }
 

@@ -11,26 +11,49 @@ struct scope *bk_tpl_scope(rt *r, struct scope *up) {
   return s;
 }
 
+static uint32_t *slot(const struct scope *s, const struct tpl_sym *name) {
+  uint64_t at = name->hash & s->mask;
+  while (s->index[at] && s->vars[s->index[at] - 1].name != name) at = (at + 1) & s->mask;
+  return &s->index[at];
+}
+
+struct var *bk_tpl_var(const struct scope *s, const struct tpl_sym *name) {
+  if (s->index) {
+    uint32_t at = *slot(s, name);
+    return at ? &s->vars[at - 1] : NULL;
+  }
+  for (uint32_t i = 0; i < s->n; i++)
+    if (s->vars[i].name == name) return &s->vars[i];
+  return NULL;
+}
+
+static void grow(rt *r, struct scope *s) {
+  struct var *more = bk_tpl_alloc(r, sizeof *more * s->cap * 2);
+  memcpy(more, s->vars, sizeof *more * s->n);
+  s->vars = more;
+  s->cap *= 2;
+  if (s->cap <= 16) return;
+  s->index = bk_tpl_alloc(r, sizeof *s->index * s->cap * 2);
+  s->mask = s->cap * 2 - 1; /* cap is a power of two */
+  for (uint32_t i = 0; i < s->n; i++) *slot(s, s->vars[i].name) = i + 1;
+}
+
 void bk_tpl_define(rt *r, struct scope *s, const struct tpl_sym *name, bk_tv v, bool exported) {
-  for (uint32_t i = 0; i < s->n; i++) {
-    if (s->vars[i].name != name) continue;
-    s->vars[i].v = v;
-    s->vars[i].exported = exported;
+  struct var *old = bk_tpl_var(s, name);
+  if (old) {
+    old->v = v;
+    old->exported = exported;
     return;
   }
-  if (s->n == s->cap) {
-    struct var *more = bk_tpl_alloc(r, sizeof *more * s->cap * 2);
-    memcpy(more, s->vars, sizeof *more * s->n);
-    s->vars = more;
-    s->cap *= 2;
-  }
+  if (s->n == s->cap) grow(r, s);
   s->vars[s->n++] = (struct var){.name = name, .v = v, .exported = exported};
+  if (s->index) *slot(s, name) = s->n;
 }
 
 bk_tv bk_tpl_lookup(rt *r, struct scope *s, const struct tpl_sym *name) {
   for (; s; s = s->up) {
-    for (uint32_t i = 0; i < s->n; i++)
-      if (s->vars[i].name == name) return s->vars[i].v;
+    const struct var *v = bk_tpl_var(s, name);
+    if (v) return v->v;
     if (!s->base) continue;
     bk_tv *p = bk_tpl_get_str(bk_tpl_d(r, tv_ptr(TV_DICT, s->base)), name->s, name->len,
                               name->hash);

@@ -151,7 +151,8 @@ static bk_tv f_round(rt *r, bk_tv *a) {
   v = bk_tpl_binary(r, T_MUL, v, p);
   if (v.kind == TV_FLOAT) {
     if (!isfinite(v.u.f)) bk_tpl_bad(r, "round(): cannot convert float infinity or NaN to integer");
-    v = bk_tv_float(ceiling ? ceil(v.u.f) : floor(v.u.f));
+    double f = ceiling ? ceil(v.u.f) : floor(v.u.f);
+    v = fabs(f) < 9e18 ? bk_tv_int((int64_t)f) : bk_tv_float(f);
   }
   return bk_tpl_binary(r, T_DIV, v, p);
 }

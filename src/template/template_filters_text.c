@@ -37,6 +37,10 @@ static bool next_line(bk_tv s, size_t *at, bk_tv *line) {
   const char *p = s.u.s + *at, *end = s.u.s + s.len, *q = p;
   size_t n = 1;
   for (; q < end; q += n) {
+    if (*q >= 0x20 && *q < 0x7f) { /* most of all text */
+      n = 1;
+      continue;
+    }
     int32_t c = bk_tpl_u8get(q, end, &n);
     if ((c >= 10 && c <= 13) || (c >= 0x1c && c <= 0x1e) || c == 0x85 || c == 0x2028 || c == 0x2029)
       break;
@@ -120,19 +124,21 @@ static bk_tv f_title(rt *r, bk_tv *a) {
     bk_tpl_put_text(r, sep ? word : bk_tpl_case(r, word, CASE_CAPITAL));
     p = q;
   }
-  return tv_like(bk_tpl_end(r, mark), s);
+  return bk_tpl_end(r, mark);
 }
 
+/* What is short enough comes back as it is, whatever it is. */
 static bk_tv f_truncate(rt *r, bk_tv *a) {
-  bk_tv s = bk_tpl_need_str(r, a[0], "truncate()");
-  bk_tv end = tv_given(a[3]) ? bk_tpl_need_str(r, a[3], "truncate(): end") : tv_strz("...");
-  int64_t length = tv_given(a[1]) ? bk_tpl_as_int(r, a[1], "truncate(): length") : 255;
-  int64_t leeway = tv_given(a[4]) && a[4].kind != TV_NONE ? bk_tpl_as_int(r, a[4], "leeway") : 5;
-  int64_t tail = (int64_t)bk_tpl_chars(end);
+  bk_tv s = a[0], end = tv_given(a[3]) ? bk_tpl_need_str(r, a[3], "truncate(): end") : tv_strz("...");
+  int64_t length = tv_given(a[1]) ? bk_tpl_as_int(r, a[1], "truncate(): length") : 255, leeway = 5;
+  int64_t tail = (int64_t)bk_tpl_chars(end), n;
+  if (tv_given(a[4]) && a[4].kind != TV_NONE) leeway = bk_tpl_as_int(r, a[4], "truncate(): leeway");
   if (length < tail) bk_tpl_bad(r, "truncate(): length must be at least %lld", (long long)tail);
   if (leeway < 0) bk_tpl_bad(r, "truncate(): leeway must not be negative");
-  if (leeway > INT64_MAX - length || (int64_t)bk_tpl_chars(s) <= length + leeway) return s;
-  bk_tv cut = bk_tpl_sub(s, 0, (size_t)(length - tail));
+  n = bk_tpl_len(r, s);
+  if (n < 0) bk_tpl_bad(r, "object of type '%s' has no len()", bk_tpl_type(s));
+  if (leeway > INT64_MAX - length || n <= length + leeway) return s;
+  bk_tv cut = bk_tpl_sub(bk_tpl_need_str(r, s, "truncate()"), 0, (size_t)(length - tail));
   if (!tv_given(a[2]) || !bk_tpl_truth(r, a[2])) {
     const char *blank = memrchr(cut.u.s, ' ', cut.len);
     if (blank) cut.len = (uint32_t)(blank - cut.u.s);
@@ -188,7 +194,7 @@ bk_tv bk_tpl_splitlines(rt *r, bk_tv s, bool keep) {
   bk_tv out = bk_tpl_list(r, 0), line;
   for (size_t at = 0, from = 0; next_line(s, &at, &line); from = at) {
     if (keep) line.len = (uint32_t)(at - from);
-    bk_tpl_push(r, out.u.l, line);
+    bk_tpl_push(r, out.u.l, tv_like(line, s));
   }
   return out;
 }

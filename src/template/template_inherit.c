@@ -8,6 +8,11 @@ static struct bk_tpl *load_one(rt *r, bk_tv name) {
   if (name.kind != TV_STR)
     bk_tpl_bad(r, "template name must be a string, not '%s'", bk_tpl_type(name));
   struct bk_tpl *tpl = bk_map_get(&r->loaded, name.u.s, name.len);
+  if (!tpl && !r->env->opt.auto_reload) {
+    tpl = bk_map_get(&r->env->cache, name.u.s, name.len);
+    if (tpl) bk_tpl_hold(r, tpl);
+    if (tpl) bk_map_set(&r->loaded, name.u.s, name.len, tpl);
+  }
   if (tpl || !r->host.load) return tpl;
   struct bk_buf *text = &r->source;
   bk_buf_reset(text);
@@ -174,11 +179,9 @@ void bk_tpl_run_template(rt *r, struct bk_tpl *tpl, struct context *ctx) {
 static struct scope *flatten(rt *r, struct scope *s) {
   struct scope *flat = bk_tpl_scope(r, NULL);
   for (; s; s = s->up) {
-    uint32_t n = flat->n;
     for (uint32_t i = 0; i < s->n; i++) {
-      bool hidden = false;
-      for (uint32_t k = 0; k < n && !hidden; k++) hidden = flat->vars[k].name == s->vars[i].name;
-      if (!hidden) bk_tpl_define(r, flat, s->vars[i].name, s->vars[i].v, false);
+      const struct var *v = &s->vars[i];
+      if (!bk_tpl_var(flat, v->name)) bk_tpl_define(r, flat, v->name, v->v, false);
     }
     if (s->base) flat->base = s->base;
   }

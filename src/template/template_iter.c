@@ -4,7 +4,7 @@
 int64_t bk_tpl_len(rt *r, bk_tv v) {
   switch (v.kind) {
     case TV_UNDEF: bk_tpl_lenient(r, v); return 0;
-    case TV_STR: return (int64_t)bk_tpl_chars(v);
+    case TV_STR: bk_tpl_step(r, v.len / 4096); return (int64_t)bk_tpl_chars(v);
     case TV_LIST:
     case TV_TUPLE: return bk_tpl_l(r, v)->n;
     case TV_DICT: return bk_tpl_d(r, v)->live;

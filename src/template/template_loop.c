@@ -11,7 +11,7 @@ static bool fetch(rt *r, struct tv_loop *l, bk_tv *v) {
     bk_tpl_step(r, 1);
     struct scope *scope = r->scope;
     r->scope = l->test_scope;
-    l->test_scope->n = 0;
+    bk_tpl_scope_reset(l->test_scope);
     bk_tpl_assign(r, f->target, *v);
     bk_tv c = bk_tpl_eval(r, f->test);
     r->at = f->test;
@@ -99,7 +99,7 @@ static void run(rt *r, const struct node *n, bk_tv seq, struct scope *outer, uin
   r->scope = inner;
   while (advance(r, l)) {
     bk_tpl_step(r, 1);
-    inner->n = 0;
+    bk_tpl_scope_reset(inner);
     bk_tpl_assign(r, f->target, l->current);
     if (f->uses_loop) bk_tpl_define(r, inner, r->env->s_loop, tv_ptr(TV_LOOP, l), false);
     enum flow flow = bk_tpl_exec(r, &f->body);

@@ -116,8 +116,8 @@ static void split_space(rt *r, struct tv_list *l, bk_tv s, int64_t max) {
     if (max-- == 0) break;
     const char *p = s.u.s, *end = p + s.len;
     while (p < end && !bk_tpl_space(p, end)) p += bk_tpl_u8len(p, end);
-    bk_tpl_push(r, l, bk_tv_text(s.u.s, (size_t)(p - s.u.s)));
-    s = bk_tv_text(p, (size_t)(end - p));
+    bk_tpl_push(r, l, tv_like(bk_tv_text(s.u.s, (size_t)(p - s.u.s)), s));
+    s = tv_like(bk_tv_text(p, (size_t)(end - p)), s);
   }
   bk_tpl_push(r, l, s); /* the rest, with the blanks at its end */
 }
@@ -154,7 +154,8 @@ static bk_tv m_rsplit(rt *r, bk_tv *a) {
   if (max < 0 || l->n <= max + 1) return all;
   uint32_t glued = l->n - (uint32_t)max; /* pieces that form the first element */
   bk_tv first = l->v[glued - 1], out = bk_tpl_list(r, 0);
-  bk_tpl_push(r, out.u.l, bk_tv_text(a[0].u.s, (size_t)(first.u.s + first.len - a[0].u.s)));
+  first = bk_tv_text(a[0].u.s, (size_t)(first.u.s + first.len - a[0].u.s));
+  bk_tpl_push(r, out.u.l, tv_like(first, a[0]));
   for (uint32_t i = glued; i < l->n; i++) bk_tpl_push(r, out.u.l, l->v[i]);
   return out;
 }
@@ -173,7 +174,8 @@ static bk_tv partition(rt *r, bk_tv *a, bool last) {
     for (const char *next = hit; next; next = bk_tpl_find(s, (size_t)(next - s.u.s) + 1, sep))
       hit = next;
   size_t at = (size_t)(hit - s.u.s);
-  bk_tv v[3] = {bk_tv_text(s.u.s, at), sep, bk_tv_text(hit + sep.len, s.len - at - sep.len)};
+  bk_tv after = tv_like(bk_tv_text(hit + sep.len, s.len - at - sep.len), s);
+  bk_tv v[3] = {tv_like(bk_tv_text(s.u.s, at), s), tv_like(sep, s), after};
   return bk_tpl_tuple_of(r, v, 3);
 }
 SAME(partition, partition(r, a, false))

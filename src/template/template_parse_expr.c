@@ -5,6 +5,7 @@
 #include "template/template_run.h"
 
 #define MAX_DEPTH 200
+#define MAX_NAMES 1000
 
 void bk_tpl_enter(struct parser *p) {
   if (++p->depth > MAX_DEPTH)
@@ -158,6 +159,7 @@ struct node *bk_tpl_tuple(struct parser *p, bool simple, bool with_cond, const c
 
 static void keyword(struct parser *p, struct args *a, const struct tpl_sym *key) {
   uint32_t n = a->kwval.n;
+  if (n == MAX_NAMES) bk_tpl_syntax(p, p->cur.pos, "more than %d keyword arguments", MAX_NAMES);
   for (uint32_t i = 0; i < n; i++)
     if (a->kwname[i] == key) bk_tpl_syntax(p, p->cur.pos, "argument '%s' is given twice", key->s);
   if ((n & (n - 1)) == 0) {

@@ -6,6 +6,7 @@
 #include "template/template_run.h"
 
 #define MAX_BLOCKS 4096
+#define MAX_PARAMS 1000
 
 struct tag { /* an open block tag, for error messages */
   const struct tag *up;
@@ -278,6 +279,7 @@ static void signature(struct parser *p, struct macro_node *m) {
   while (p->cur.type != T_RPAREN) {
     if (names.n) bk_tpl_expect(p, T_COMMA);
     struct node *arg = bk_tpl_target(p, true, NULL, false);
+    if (names.n == MAX_PARAMS) bk_tpl_syntax(p, arg->pos, "more than %d parameters", MAX_PARAMS);
     for (uint32_t i = 0; i < names.n; i++)
       if (names.v[i]->u.sym == arg->u.sym)
         bk_tpl_syntax(p, arg->pos, "parameter '%s' is named twice", arg->u.sym->s);

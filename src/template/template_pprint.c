@@ -8,25 +8,21 @@ struct room { int64_t indent, allowance; int level; };
 
 static void put(rt *r, bk_tv v, struct room at);
 
-/* Keys and values of a dict; sorted when the keys can be compared. */
+/* Keys and values of a dict: None, numbers, strings, others; each group in its own order. */
 static uint32_t pairs(rt *r, bk_tv d, bk_tv **keys, bk_tv **vals) {
-  bk_tv k, v, ks = bk_tpl_list(r, 0), vs = bk_tpl_list(r, 0);
-  bool str = true, num = true;
+  bk_tv k, v, ks = bk_tpl_list(r, 0), vs = bk_tpl_list(r, 0), by = bk_tpl_list(r, 0);
   for (size_t at = 0; bk_tv_pair(r, d, &at, &k, &v);) {
+    int rank = k.kind == TV_NONE ? 0 : tv_num(k) ? 1 : k.kind == TV_STR ? 2 : 3;
+    bk_tv rest = rank == 1 || rank == 2 ? k : bk_tv_int(ks.u.l->n);
+    bk_tpl_push(r, by.u.l, bk_tpl_tuple_of(r, (bk_tv[]){bk_tv_int(rank), rest, k}, 3));
     bk_tpl_push(r, ks.u.l, k);
     bk_tpl_push(r, vs.u.l, v);
-    str = str && k.kind == TV_STR;
-    num = num && tv_num(k);
   }
   uint32_t n = ks.u.l->n;
+  bk_tpl_sort(r, vs.u.l->v, by.u.l->v, n, false);
+  for (uint32_t i = 0; i < n; i++) ks.u.l->v[i] = by.u.l->v[i].u.l->v[2];
   *keys = ks.u.l->v;
   *vals = vs.u.l->v;
-  if (n && (str || num)) {
-    bk_tv *by = bk_tpl_alloc(r, sizeof *by * n);
-    memcpy(by, *keys, sizeof *by * n);
-    bk_tpl_sort(r, *vals, by, n, false);
-    *keys = by;
-  }
   return n;
 }
 

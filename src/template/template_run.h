@@ -97,6 +97,7 @@ struct scope {
   struct tv_dict *base; /* variables handed in, on the outermost scope */
   struct var *vars;
   uint32_t n, cap;
+  uint32_t *index, mask; /* by symbol, with more than 16 variables */
   struct var room[4];
 };
 struct block_stack { /* one name's blocks, the most derived template's first */
@@ -168,7 +169,11 @@ _Noreturn void bk_tpl_throw(rt *r); /* err is filled, except for the place */
 #define bk_tpl_bad(r, ...) bk_tpl_raise(r, TPL_RUNTIME, __VA_ARGS__)
 void *bk_tpl_alloc(rt *r, size_t n) __attribute__((returns_nonnull)); /* zeroed */
 void bk_tpl_step(rt *r, uint64_t n); /* counts work against steps and time */
-void bk_tpl_guard(rt *r);            /* the C stack */
+_Noreturn void bk_tpl_too_deep(rt *r);
+#define TPL_MAX_STACK ((ptrdiff_t)3 << 20) /* bytes of C stack below bk_tpl_render */
+static inline void bk_tpl_guard(rt *r) {
+  if (r->stack - (char *)__builtin_frame_address(0) > TPL_MAX_STACK) bk_tpl_too_deep(r);
+}
 void bk_tpl_size(rt *r, uint64_t bytes); /* refuses a text that would pass the output limit */
 
 /* --- values (template_value.c) --------------------------------------------------------------- */
@@ -311,6 +316,11 @@ bk_tv bk_tpl_eval_call(rt *r, const struct node *n, const bk_tv *caller);
 void bk_tpl_assign(rt *r, const struct node *target, bk_tv v);
 
 struct scope *bk_tpl_scope(rt *r, struct scope *up);
+struct var *bk_tpl_var(const struct scope *s, const struct tpl_sym *name); /* in s alone, or NULL */
+static inline void bk_tpl_scope_reset(struct scope *s) {
+  s->n = 0;
+  if (s->index) memset(s->index, 0, sizeof *s->index * (s->mask + 1));
+}
 bk_tv bk_tpl_lookup(rt *r, struct scope *s, const struct tpl_sym *name); /* MISSING when absent */
 void bk_tpl_define(rt *r, struct scope *s, const struct tpl_sym *name, bk_tv v, bool exported);
 

@@ -21,9 +21,9 @@ static bool callable(bk_tv v) {
   return v.kind == TV_FUNC || v.kind == TV_METHOD || v.kind == TV_MACRO || v.kind == TV_HOST ||
          v.kind == TV_BLOCK || v.kind == TV_LOOP || v.kind == TV_JOINER || v.kind == TV_UNDEF;
 }
-static bool sequence(rt *r, bk_tv v) {
-  return v.kind == TV_STR || tv_seq(v) || v.kind == TV_DICT || v.kind == TV_RANGE ||
-         (v.kind == TV_UNDEF && (bk_tpl_lenient(r, v), true));
+static bool sequence(const rt *r, bk_tv v) {
+  if (v.kind == TV_UNDEF) return !r->env->opt.strict || ((struct tv_undef *)v.u.p)->lenient;
+  return v.kind == TV_STR || tv_seq(v) || v.kind == TV_DICT || v.kind == TV_RANGE;
 }
 static int64_t mod(rt *r, bk_tv v, int64_t by) {
   bk_tv m = bk_tpl_binary(r, T_MOD, v, bk_tv_int(by));

@@ -19,8 +19,9 @@ static bool letter(int32_t c) { return word(c) && !bk_tpl_cp_is(c, "digit"); }
 /* Two or more dashes at i with a word after them and one before. */
 static size_t em_dash(const struct wrap *w, size_t i) {
   size_t j = i;
+  if (i == 0 || !punct(w->c[i - 1])) return 0;
   while (j < w->n && w->c[j] == '-') j++;
-  return j - i >= 2 && j < w->n && word(w->c[j]) && i > 0 && punct(w->c[i - 1]) ? j : 0;
+  return j - i >= 2 && j < w->n && word(w->c[j]) ? j : 0;
 }
 
 /* The hyphen at k may end a line: letters on both sides of it. */
@@ -83,25 +84,19 @@ void bk_tpl_wrap_line(rt *r, bk_tv line, size_t width, bool long_words, bool hyp
   for (i = 0; i < n; i = ch[nch++].to) ch[nch] = (struct chunk){i, chunk_end(&w, i, hyphens)};
   for (i = 0; i < nch;) {
     bk_tpl_step(r, 1);
-    if (lines && blank(c[ch[i].from])) i++; /* lines do not begin with blanks, but for the first */
-    size_t first = i, len = 0;
-    while (i < nch && len + (ch[i].to - ch[i].from) <= width) len += ch[i].to - ch[i].from, i++;
-    size_t from = first < nch ? ch[first].from : n, to = i > first ? ch[i - 1].to : from;
-    if (i > first && blank(c[ch[i - 1].from]) && !(i < nch && ch[i].to - ch[i].from > width))
-      to = ch[i - 1].from;
-    if (i < nch && ch[i].to - ch[i].from > width) {
-      if (long_words) {
-        to = break_word(&w, &ch[i], width - len, hyphens);
-        if (to > ch[i].from) ch[i].from = to; /* else the line is full: its last blanks stay */
-        if (ch[i].from == ch[i].to) i++;
-      } else if (i == first) {
-        to = ch[i++].to;
-      } else if (blank(c[ch[i - 1].from])) {
-        to = ch[i - 1].from;
-      }
+    if (lines && blank(c[ch[i].from])) i++; /* only the first line may begin with blanks */
+    if (i == nch) break;
+    size_t start = ch[i].from, end = start, last = start; /* of the line; its last piece */
+    while (i < nch && ch[i].to - start <= width) last = ch[i].from, end = ch[i++].to;
+    if (i < nch && ch[i].to - ch[i].from > width && (long_words || end == start)) {
+      last = ch[i].from;
+      end = long_words ? break_word(&w, &ch[i], width - (end - start), hyphens) : ch[i].to;
+      ch[i].from = end;
+      if (end == ch[i].to) i++;
     }
-    if (to <= from) continue;
+    if (end > last && blank(c[last])) end = last;
+    if (end == start) continue;
     if (lines++) bk_tpl_put_text(r, with);
-    put(&w, from, to);
+    put(&w, start, end);
   }
 }
