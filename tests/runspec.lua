@@ -4,7 +4,7 @@ local file = arg[1]
 local passed, failed, skipped = 0, 0, 0
 
 package.preload["busted.outputHandlers.bakery"] = function()
-  return function(options)
+  return function()
     local busted = require "busted"
     local handler = require "busted.outputHandlers.base"()
     local function name(element) return handler.getFullName(element) end

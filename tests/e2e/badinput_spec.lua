@@ -30,7 +30,8 @@ describe("bad input", function()
       { HEAD .. "images:\n  - name: a\n  - name: a\n", "bakery.yaml:5" },
       { HEAD .. "images: x\n", "bakery.yaml:3:9" },
       { HEAD .. "registries:\n  - host: a\n    nmespace: b\n", "did you mean", "namespace" },
-      { HEAD .. "images:\n  - name: a\n    versions:\n      - name: \"1\"\n        latest: maybe\n      - latest: 7\n", "bakery.yaml:7:17", "bakery.yaml:8" },
+      { HEAD .. "images:\n  - name: a\n    versions:\n      - name: \"1\"\n        latest: maybe\n      - latest: 7\n",
+        "bakery.yaml:7:17", "bakery.yaml:8" },
       { "a: 1\na: 2\n", "duplicate key 'a'" },
       { "repository: {}\n", "url" },
     }
@@ -66,7 +67,8 @@ describe("bad input", function()
 
   it("of tag patterns is reported before anything is built", function()
     local dir = world.tmp()
-    world.write(dir, { ["bakery.yaml"] = HEAD .. "images:\n  - name: a\n    tagPatterns:\n      - patterns: [\"{{ Version | nofilter }}\"]\n"
+    world.write(dir, { ["bakery.yaml"] = HEAD
+      .. "images:\n  - name: a\n    tagPatterns:\n      - patterns: [\"{{ Version | nofilter }}\"]\n"
       .. "    versions:\n      - name: \"1\"\n", ["a/1/Containerfile"] = "FROM scratch\n" })
     local r = build(dir)
     expect(r, 2, "nofilter")

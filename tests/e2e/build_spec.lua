@@ -168,7 +168,8 @@ CMD ["hello"]
     assert.equal(0, results.exit.code)
     assert.truthy(r.stderr:find("app-1-0-0", 1, true))
     if world.needs "skopeo" then
-      local inspect = world.run { "skopeo", "inspect", "--config", "docker-archive:" .. tmp .. "/image.tar:registry.example.com/t/app:1.0.0" }
+      local inspect = world.run { "skopeo", "inspect", "--config",
+        "docker-archive:" .. tmp .. "/image.tar:registry.example.com/t/app:1.0.0" }
       assert.same({ "/bin/sh" }, json.decode(inspect.stdout).config.Cmd)
     end
   end)

@@ -17,7 +17,8 @@ while [ $# -gt 0 ]; do
 done
 echo "#1 building" >&2
 [ -n "$FAKE_FAIL" ] && { echo "ERROR: failed to solve: no" >&2; exit 17; }
-echo '{"app-1-0-0":{"image.name":"app:1.0.0","containerimage.digest":"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},"buildx.build.warnings":[]}' > "$meta"
+printf %s '{"app-1-0-0":{"image.name":"app:1.0.0",' > "$meta"
+echo '"containerimage.digest":"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},"buildx.build.warnings":[]}' >> "$meta"
 ]]
 
 describe("backend buildx", function()

@@ -161,7 +161,8 @@ return recipe.extend("stock:build", {
       ["return {"] = "recipes/mine.lua:1",
       ["local x = 1\nfoo = 2\nreturn x"] = "recipes/mine.lua:2",
       ["local recipe = require 'bakery.recipe'\nreturn recipe.new { steps = {}, sumary = 'x' }"] = "did you mean 'summary'",
-      ["local recipe = require 'bakery.recipe'\nreturn recipe.extend('stock:build', { steps = { psh = function() end } })"] = "did you mean 'push'",
+      ["local recipe = require 'bakery.recipe'\nreturn recipe.extend('stock:build', { steps = { psh = function() end } })"] =
+        "did you mean 'push'",
       ["return prnt"] = "did you mean 'print'",
       ["local recipe = require 'bakery.recipe'\nreturn recipe.extend('mine', {})"] = "extends itself",
     }

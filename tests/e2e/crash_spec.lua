@@ -156,8 +156,10 @@ describe("results", function()
   it("are written as each target ends", function()
     local store, state = world.tmp() .. "/store", world.tmp()
     local marker = "87654" .. process.pid()
-    local dir = world.project { done = "FROM scratch\nLABEL a=b\n", slow = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN sleep " .. marker .. "\n" }
-    local p = world.start({ "build", "-C", dir, "--store", store, "--progress", "quiet", "--jobs", "2" }, { env = { XDG_STATE_HOME = state } })
+    local dir = world.project { done = "FROM scratch\nLABEL a=b\n",
+      slow = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN sleep " .. marker .. "\n" }
+    local p = world.start({ "build", "-C", dir, "--store", store, "--progress", "quiet", "--jobs", "2" },
+      { env = { XDG_STATE_HOME = state } })
     local file = poll("the first result", function()
       local list = fs.list(state .. "/bakery/runs")
       return list and list[1] and state .. "/bakery/runs/" .. list[1]

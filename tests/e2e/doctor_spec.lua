@@ -50,7 +50,8 @@ describe("make install", function()
     fs.chmod(moved, 493)
     assert.truthy(world.run({ moved, "recipes", "list" }, { cwd = dest }).stdout:find("build", 1, true))
     if world.needs "man" then
-      assert.equal("", world.run({ "man", "--warnings", "-l", dest .. "/usr/share/man/man1/bakery.1" }, { env = { MANPAGER = "cat" } }).stderr)
+      local page = dest .. "/usr/share/man/man1/bakery.1"
+      assert.equal("", world.run({ "man", "--warnings", "-l", page }, { env = { MANPAGER = "cat" } }).stderr)
     end
   end)
 end)

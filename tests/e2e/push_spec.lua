@@ -116,7 +116,8 @@ describe("push", function()
     local entry = json.decode(fs.read(meta))["app-1-0-0"]
     assert.equal(reg.host .. "/temp/app/tmp:latest", entry["image.name"])
     if world.needs "skopeo" then
-      world.run { "skopeo", "inspect", "--raw", "--tls-verify=false", "docker://" .. reg.host .. "/temp/app/tmp@" .. entry["containerimage.digest"] }
+      world.run { "skopeo", "inspect", "--raw", "--tls-verify=false",
+        "docker://" .. reg.host .. "/temp/app/tmp@" .. entry["containerimage.digest"] }
     end
   end)
 

@@ -109,7 +109,8 @@ function M.project(images, opts)
     M.write(dir, { [name .. "/1.0.0/Containerfile"] = images[name] })
   end
   local host, namespace = (opts.registry or ""):match("^([^/]+)/?(.*)$")
-  local registries = host and ("registries:\n  - host: %s\n%s"):format(host, namespace ~= "" and "    namespace: " .. namespace .. "\n" or "") or ""
+  local space = host and namespace ~= "" and "    namespace: " .. namespace .. "\n" or ""
+  local registries = host and ("registries:\n  - host: %s\n%s"):format(host, space) or ""
   M.write(dir, { ["bakery.yaml"] = YAML:format(registries, table.concat(list)) })
   if opts.base ~= false then M.rootfs(dir .. "/base") end
   return dir

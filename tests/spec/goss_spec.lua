@@ -26,7 +26,8 @@ describe("goss", function()
   it("accepts what is as expected", function()
     local bad, results = check([[
 file:
-  /f: { exists: true, mode: "0644", owner: me, group: us, uid: 10, size: 11, filetype: file, contents: [alpha, "/^be/", "!gamma"], sha256: ]]
+  /f: { exists: true, mode: "0644", owner: me, group: us, uid: 10, size: 11, filetype: file,
+    contents: [alpha, "/^be/", "!gamma"], sha256: ]]
       .. digest.sha256(FILES["/f"]) .. [[ }
   /link: { exists: true, filetype: symlink, linked-to: /f }
   /none: { exists: false }
@@ -44,7 +45,8 @@ group:
 
   it("names what differs", function()
     local bad = check "file:\n  /f: { exists: true, mode: \"0600\", contents: [zeta] }\n"
-    assert.same({ "file /f: mode: expected 0600, found 0644", 'file /f: contents: expected ["zeta"], found alpha\nbeta\n (missing: zeta)' }, bad)
+    assert.same({ "file /f: mode: expected 0600, found 0644",
+      'file /f: contents: expected ["zeta"], found alpha\nbeta\n (missing: zeta)' }, bad)
   end)
 
   it("skips the rest of a resource that is not there", function()
@@ -68,7 +70,8 @@ group:
       { { ["not"] = "x" }, "y", true }, { { ["and"] = list { { gt = 1 }, { lt = 5 } } }, 3, true },
       { { ["or"] = list { "a", "b" } }, "b", true }, { { ["consist-of"] = list { "b", "a" } }, list { "a", "b" }, true },
       { { ["consist-of"] = list { "a" } }, list { "a", "b" }, false }, { list { "a" }, list { "a", "b" }, true },
-      { { ["contain-element"] = { ["have-prefix"] = "b" } }, list { "a", "bc" }, true }, { "3", 3, true }, { 3, "3", true }, { true, 1, false },
+      { { ["contain-element"] = { ["have-prefix"] = "b" } }, list { "a", "bc" }, true },
+      { "3", 3, true }, { 3, "3", true }, { true, 1, false },
     }
     for i, c in ipairs(cases) do assert.equal(c[3], (matcher.matches(c[1], c[2])), "case " .. i) end
     assert.has_error(function() matcher.matches({ ["have-prefx"] = "a" }, "a") end)

@@ -65,7 +65,8 @@ describe("recipe", function()
     end
     assert.truthy(message(function() recipe.extend(base(), { steps = { tow = function() end } }) end):find("did you mean 'two'", 1, true))
     assert.truthy(message(function() recipe.extend(base(), { stpes = {} }) end):find("did you mean 'steps'", 1, true))
-    assert.truthy(message(function() recipe.new { steps = { { "a", function() end }, { "a", function() end } } } end):find("twice", 1, true))
+    local twice = { { "a", function() end }, { "a", function() end } }
+    assert.truthy(message(function() recipe.new { steps = twice } end):find("twice", 1, true))
     assert.truthy(message(function() recipe.new { steps = {}, needs = { "plans" } } end):find("unknown need", 1, true))
     message(function() recipe.new {} end)
     message(function() recipe.load "no-such" end)
