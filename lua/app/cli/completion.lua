@@ -82,7 +82,7 @@ end
 local function quote(text) return (text:gsub("'", "'\\''")) end
 
 function M.zsh(commands)
-  local out = { "#compdef bakery", "_bakery() {", "  local -a words_; local path_='' w", 
+  local out = { "#compdef bakery", "_bakery() {", "  local -a words_; local path_='' w",
     "  for w in ${words[2,CURRENT-1]}; do [[ $w == -* ]] || path_=\"$path_${path_:+ }$w\"; done",
     "  case ${words[CURRENT-1]} in" }
   for _, v in ipairs(value_cases(commands)) do

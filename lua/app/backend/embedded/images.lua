@@ -3,7 +3,6 @@
 local json = require "bakery.json"
 local oci = require "bakery.oci"
 local snapshot = require "bakery.snapshot"
-local fs = require "bakery.fs"
 local task = require "bakery.task"
 local chains = require "app.backend.embedded.chain"
 local fail = require "app.fail"
@@ -121,7 +120,7 @@ end
 function M.fetch_blob(build, layer)
   local blob = layer.blob
   build.once:run("blob:" .. blob.digest, function()
-    local lock <close> = fail.check(build.store:lock("blob-" .. blob.digest:gsub(":", "-")))
+    local _lock <close> = fail.check(build.store:lock("blob-" .. blob.digest:gsub(":", "-")))
     if build.store:has_blob(blob.digest) then return true end
     local tmp = fail.check(build.store:tmpfile())
     build.emit { type = "download", digest = blob.digest, size = blob.size }
@@ -135,7 +134,7 @@ end
 local function unpack_layer(build, layer, lowers)
   local dir = build.store:layer_dir(layer.diff_id)
   if dir then return dir end
-  local lock <close> = fail.check(build.store:lock("layer-" .. layer.diff_id:gsub(":", "-")))
+  local _lock <close> = fail.check(build.store:lock("layer-" .. layer.diff_id:gsub(":", "-")))
   dir = build.store:layer_dir(layer.diff_id)
   if dir then return dir end
   if not layer.blob then
@@ -145,7 +144,8 @@ local function unpack_layer(build, layer, lowers)
   local blob = M.fetch_blob(build, layer)
   local tmp = fail.check(build.store:tmpdir())
   build.emit { type = "unpack", digest = layer.blob.digest }
-  local done = fail.within("unpack layer " .. layer.blob.digest, snapshot.apply { blob = blob, dir = tmp .. "/fs", diff_id = layer.diff_id, lowers = lowers,
+  local done = fail.within("unpack layer " .. layer.blob.digest, snapshot.apply {
+    blob = blob, dir = tmp .. "/fs", diff_id = layer.diff_id, lowers = lowers,
     userxattr = build.userxattr, rootless = build.rootless })
   local path = fail.check(build.store:publish_layer(tmp .. "/fs", layer.diff_id,
     { size = done.size, entries = done.entries, blobs = json.array { layer.blob } }))

@@ -10,7 +10,7 @@ local function refuse(where, step, m, why)
     path = where.path, message = ("RUN --mount=type=%s: %s"):format(m.type, why), hint = "use --backend buildx for this target" }
 end
 
-local function secret_value(build, where, step, m)
+local function secret_value(where, step, m)
   local id = m.id or m.source or (m.target and fs.basename(m.target))
   for _, s in ipairs(where.secrets or {}) do
     if s.id == id then
@@ -80,7 +80,7 @@ function M.prepare(build, where, step, tmp)
         upper = source, ignore = where.ignore, epoch = build.epoch, userxattr = build.userxattr, unpack = false })
       self.mounts[#self.mounts + 1] = { type = "bind", target = target(m), source = source, ro = m.ro ~= false }
     elseif m.type == "secret" then
-      local value, id = secret_value(build, where, step, m)
+      local value, id = secret_value(where, step, m)
       if value then
         if m.env then self.env[#self.env + 1] = m.env .. "=" .. value end
         if m.target or not m.env then

@@ -26,7 +26,7 @@ function M.parse(build, file)
 end
 
 -- The ignore lines that apply to a Containerfile: the first of the known files that exists.
-local function ignore_lines(build, context, path)
+local function ignore_lines(context, path)
   for _, candidate in ipairs(containerfile.ignore_files(path, context)) do
     local text = fs.read(candidate, 1 << 20)
     if text then return fail.check(containerfile.ignore_lines(text, { name = candidate })) end
@@ -89,7 +89,7 @@ function M.build(build, target, platform)
   end
   local counts = { index = 0, total = plan.steps or 0, cached = 0, executed = 0 }
   local where = { target = target.uid, file = parsed.file, path = parsed.path, context = context, platform = platform,
-    secrets = target.secrets, ignore = ignore_lines(build, context, parsed.path) }
+    secrets = target.secrets, ignore = ignore_lines(context, parsed.path) }
 
   local tasks, build_stage = {}, nil
   -- Starts every stage that is needed and not running yet.
