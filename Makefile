@@ -119,7 +119,9 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev liblua5.4-dev libyaml-dev libjan
 DEMO_PACKAGES := busybox-static
 TEST_PACKAGES := lua5.4 lua-busted lua-check lua-filesystem docker-registry skopeo umoci buildah podman \
   crun python3 python3-jinja2 python3-yaml mmdebstrap busybox-static uidmap libcap2-bin util-linux \
-  apache2-utils openssl procps time shellcheck man-db bash-completion zsh fish gzip zstd tar
+  apache2-utils openssl procps time attr curl shellcheck man-db bash-completion zsh fish gzip bzip2 \
+  xz-utils zstd tar
+FUZZ_PACKAGES := clang llvm
 
 # Installs what is missing; silent and offline when nothing is.
 define install_packages
@@ -149,9 +151,8 @@ test: deps ## install what is needed and run all tests (SANITIZE=1: under ASan a
 	@LUA_PATH="$(CURDIR)/tests/?.lua;/usr/share/lua/5.4/?.lua;/usr/share/lua/5.4/?/init.lua" \
 	  LUA_CPATH="/usr/lib/$$(gcc -print-multiarch)/lua/5.4/?.so" $(RUN_TESTS) $(T)
 
-lint: deps ## warnings as errors, include arrows, luacheck, shellcheck, docs
-	@$(MAKE) -s BUILD=build/lint WERROR=-Werror build/lint/bakery
-	@BUILD=build/lint sh tests/lint/run.sh
+lint: deps ## warnings as errors, include arrows, sizes, stubs, luacheck, shellcheck
+	@BUILD=build/lint MAKE="$(MAKE)" sh tests/lint/run.sh
 
 bench: deps ## our figures beside a peer's, same machine, same run
 	@$(MAKE) -s build/bakery

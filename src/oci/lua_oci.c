@@ -114,9 +114,50 @@ static void take_auth(lua_State *L, struct bk_oci_opts *o) {
   }
 }
 
+static void add_mirror(lua_State *L, struct bk_oci_opts *o, struct bk_oci_mirror *list,
+                       const char *prefix, const char *location) {
+  if (!prefix || !location || !*prefix || !*location)
+    luaL_error(L, "option 'mirrors': expected prefixes with a location or a list of locations");
+  list[o->nmirrors++] = (struct bk_oci_mirror){.prefix = prefix, .location = location};
+}
+
+/* mirrors = {["docker.io"] = "host/path" | {"host/path", …}}; leaves a userdata. */
+static void take_mirrors(lua_State *L, struct bk_oci_opts *o) {
+  bool given = bk_opt_get(L, 1, "mirrors");
+  int at = lua_gettop(L);
+  if (!given) return;
+  luaL_checktype(L, at, LUA_TTABLE);
+  size_t n = 0;
+  for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1))
+    n += lua_istable(L, -1) ? lua_rawlen(L, -1) : 1;
+  struct bk_oci_mirror *list = lua_newuserdatauv(L, (n + 1) * sizeof *list, 0);
+  o->mirrors = list;
+  for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1)) {
+    const char *prefix = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+    if (!lua_istable(L, -1)) {
+      add_mirror(L, o, list, prefix, lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL);
+      continue;
+    }
+    size_t k = lua_rawlen(L, -1);
+    for (size_t i = 1; i <= k && o->nmirrors < n; i++) { /* the table keeps the string */
+      bool text = lua_rawgeti(L, -1, (lua_Integer)i) == LUA_TSTRING;
+      add_mirror(L, o, list, prefix, text ? lua_tostring(L, -1) : NULL);
+      lua_pop(L, 1);
+    }
+  }
+}
+
+/* registries_conf = path | false; the string stays owned by the options. */
+static const char *take_conf(lua_State *L) {
+  bool off = bk_opt_get(L, 1, "registries_conf") && lua_isboolean(L, -1) && !lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return off ? "" : bk_opt_str(L, 1, "registries_conf", NULL, NULL);
+}
+
 static int oci_client(lua_State *L) {
-  static const char *const names[] = {"auth",     "auth_file", "plain_http", "ca_file", "insecure",
-                                      "user_agent", "retries", "parallel",   NULL};
+  static const char *const names[] = {"auth",       "auth_file", "plain_http", "ca_file",
+                                      "insecure",   "user_agent", "retries",   "parallel",
+                                      "mirrors",    "registries_conf", NULL};
   bk_opts(L, 1, names);
   lua_settop(L, 1);
   struct bk_oci_opts o = {.auth_file = bk_opt_str(L, 1, "auth_file", NULL, NULL),
@@ -129,6 +170,8 @@ static int oci_client(lua_State *L) {
   bk_opt_strv(L, 1, "plain_http", &plain);
   o.plain_http = plain;
   take_auth(L, &o);
+  take_mirrors(L, &o);
+  o.registries_conf = take_conf(L);
   struct bk_oci **box = bk_box(L, sizeof *box, OCI_CLIENT);
   struct bk_err err;
   *box = bk_oci_new(&o, &err);
@@ -154,7 +197,12 @@ static int oci_is_digest(lua_State *L) {
 
 BK_EXPORT int luaopen_bakery_oci(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"ref", oci_ref}, {"client", oci_client}, {"credentials", oci_credentials}, {"is_digest", oci_is_digest}, {"layout", oci_layout_open}, {NULL, NULL}};
+      {"ref", oci_ref},
+      {"client", oci_client},
+      {"credentials", oci_credentials},
+      {"is_digest", oci_is_digest},
+      {"layout", oci_layout_open},
+      {NULL, NULL}};
   static const luaL_Reg ref_meta[] = {{"__tostring", ref_tostring}, {"__eq", ref_eq}, {NULL, NULL}};
   bk_lua_loop(L); /* before any job: it is closed after them */
   bk_class(L, OCI_CLIENT, oci_client_methods, client_close);
