@@ -16,6 +16,11 @@ struct bk_oci_opts {
   const char *auth_file;         /* before all other files */
   const char *const *plain_http; /* hosts spoken to without TLS, NULL-ended */
   const char *ca_file, *user_agent;
+  const struct bk_oci_mirror { /* before those of registries.conf */
+    const char *prefix, *location;
+  } *mirrors;
+  size_t nmirrors;
+  const char *registries_conf; /* file to read instead of the usual ones; "" = none */
   bool insecure;     /* no certificate checks */
   int retries;       /* attempts after the first; -1 = environment or 4 */
   int parallel;      /* bulk transfers per host at once; 0 = 8 */

@@ -43,6 +43,7 @@ void bk_oci_manifest_free(struct bk_oci_manifest *m);
 struct bk_oci_op {
   const atomic_bool *cancel;
   _Atomic uint64_t *done; /* bytes transferred; what is found in place counts too */
+  bool once;              /* no retries */
 };
 
 /* --- documents ------------------------------------------------------------------------------- */

@@ -144,7 +144,7 @@ static int limited(struct bk_oci *c, const struct bk_oci_ref *r, struct fetch *f
   struct oci_host *h = oci_host(c, r->registry);
   if (oci_limit_take(c, h, f->op, err)) return -1;
   oci_hash_start(&f->hash, f->d->digest);
-  int rc = run(c, r, f, err);
+  int rc = restart(f, err) ? -1 : run(c, r, f, err); /* another source may have begun it */
   bk_digest_free(&f->hash.d);
   oci_limit_give(h);
   if (rc && f->have) count(f, -f->have);
@@ -153,7 +153,7 @@ static int limited(struct bk_oci *c, const struct bk_oci_ref *r, struct fetch *f
   return rc;
 }
 
-int bk_oci_blob_file(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+int oci_blob_file(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
                      const char *path, const struct bk_oci_op *op, struct bk_err *err) {
   const char *slash = strrchr(path, '/');
   char name[40];
@@ -169,13 +169,13 @@ int bk_oci_blob_file(struct bk_oci *c, const struct bk_oci_ref *r, const struct 
   return rc;
 }
 
-int bk_oci_blob_data(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+int oci_blob_data(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
                      struct bk_buf *out, const struct bk_oci_op *op, struct bk_err *err) {
   struct fetch f = {.d = d, .op = op, .data = out, .fd = -1};
   return limited(c, r, &f, err);
 }
 
-int bk_oci_blob_head(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest,
+int oci_blob_head(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest,
                      int64_t *size, const struct bk_oci_op *op, struct bk_err *err) {
   cleanup_free char *path = bk_asprintf("/v2/%s/blobs/%s", r->repository, digest);
   struct oci_call call = {.host = oci_host(c, r->registry),

@@ -109,7 +109,7 @@ static double chance(void) {
 
 int oci_backoff(struct bk_oci *c, int attempt, time_t since, const struct bk_http_res *res,
                 const struct bk_oci_op *op, struct bk_err *err) {
-  if (attempt >= c->retry.attempts) return -1;
+  if (attempt >= c->retry.attempts || (op && op->once)) return -1;
   int asked = res ? bk_http_retry_after(res) : -1;
   if (res && asked < 0) asked = wait_in_body(res);
   double s = c->retry.initial * pow(c->retry.multiplier, attempt - 1);

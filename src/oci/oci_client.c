@@ -52,7 +52,8 @@ static void read_env(struct bk_oci *c) {
   const struct {
     char **at;
     const char *name;
-  } vars[] = {{&c->env.home, "HOME"},
+  } vars[] = {{&c->env.registries_conf, "CONTAINERS_REGISTRIES_CONF"},
+              {&c->env.home, "HOME"},
               {&c->env.xdg_runtime, "XDG_RUNTIME_DIR"},
               {&c->env.xdg_config, "XDG_CONFIG_HOME"},
               {&c->env.docker_config, "DOCKER_CONFIG"},
@@ -103,6 +104,12 @@ static void copy_options(struct bk_oci *c, const struct bk_oci_opts *o) {
                                  .identity_token = keep(c, o->logins[i].identity_token),
                                  .registry_token = keep(c, o->logins[i].registry_token)};
   c->o.logins = l;
+  struct bk_oci_mirror *m = bk_arena_alloc(&c->strings, (o->nmirrors + 1) * sizeof *m);
+  for (size_t i = 0; i < o->nmirrors; i++)
+    m[i] = (struct bk_oci_mirror){keep(c, o->mirrors[i].prefix), keep(c, o->mirrors[i].location)};
+  c->o.mirrors = m;
+  if (o->registries_conf)
+    c->o.registries_conf = bk_arena_strndup(&c->strings, o->registries_conf, strlen(o->registries_conf));
   size_t n = 0;
   while (o->plain_http && o->plain_http[n]) n++;
   const char **plain = bk_arena_alloc(&c->strings, (n + 1) * sizeof *plain);
@@ -125,7 +132,9 @@ struct bk_oci *bk_oci_new(const struct bk_oci_opts *o, struct bk_err *err) {
   copy_options(c, o);
   read_env(c);
   read_retry(c, o->retries);
-  return c;
+  if (oci_rules_load(c, err) == 0) return c;
+  bk_oci_drop(c);
+  return NULL;
 }
 
 struct bk_oci *bk_oci_hold(struct bk_oci *c) {
@@ -138,6 +147,7 @@ void bk_oci_drop(struct bk_oci *c) {
   bk_map_each(e, &c->hosts) oci_host_free(e->value);
   bk_map_free(&c->hosts);
   bk_map_free(&c->warned);
+  oci_rules_free(&c->rules);
   for (size_t i = 0; i < c->nwarnings; i++) free(c->warnings[i]);
   bk_http_free(c->http);
   if (c->env.password) explicit_bzero(c->env.password, strlen(c->env.password));

@@ -10,6 +10,7 @@ static struct oci_host *host_new(struct bk_oci *c, const char *registry) {
   struct oci_host *h = bk_calloc(1, sizeof *h);
   h->registry = bk_strdup(registry);
   h->limit = c->o.parallel;
+  h->insecure = c->o.insecure || oci_rules_insecure(&c->rules, registry);
   pthread_mutex_init(&h->lock, NULL);
   pthread_mutex_init(&h->limit_lock, NULL);
   pthread_condattr_t attr;
@@ -75,11 +76,11 @@ void oci_host_request(const struct bk_oci *c, const struct oci_host *h, const st
   q->ca_pem = h->ca_pem;
   q->cert_file = h->cert_file;
   q->key_file = h->key_file;
-  q->insecure = c->o.insecure;
+  q->insecure = h->insecure;
   q->cancel = op ? op->cancel : NULL;
 }
 
-/* Does the host speak TLS? 1 yes, 0 no, -1 error. Only asked on loopback. */
+/* Does the host speak TLS? 1 yes, 0 no, -1 error. Asked where plain http would do too. */
 static int speaks_tls(struct bk_oci *c, const struct oci_host *h, const char *host,
                       const struct bk_oci_op *op, struct bk_err *err) {
   cleanup_free char *url = bk_asprintf("https://%s/v2/", host);
@@ -100,7 +101,8 @@ int oci_host_base(struct bk_oci *c, struct oci_host *h, const struct bk_oci_op *
     const char *host = strcmp(h->registry, "docker.io") == 0 ? "registry-1.docker.io" : h->registry;
     bool tls = !plain_allowed(c, h->registry);
     if (tls) rc = oci_certs_load(c, h, err);
-    if (tls && rc == 0 && bk_http_is_loopback(host)) {
+    bool maybe_plain = bk_http_is_loopback(host) || oci_rules_insecure(&c->rules, h->registry);
+    if (tls && rc == 0 && maybe_plain) {
       rc = speaks_tls(c, h, host, op, err);
       tls = rc > 0;
     }

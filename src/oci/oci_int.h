@@ -25,7 +25,7 @@ bool oci_cred_empty(const struct oci_cred *c);
 
 /* The environment as it was when the client was made. */
 struct oci_env {
-  char *home, *xdg_runtime, *xdg_config, *docker_config, *auth_file, *docker_auth_config;
+  char *registries_conf, *home, *xdg_runtime, *xdg_config, *docker_config, *auth_file, *docker_auth_config;
   char *host, *username, *password, *token; /* BAKERY_REGISTRY_* */
 };
 /* registry.md 1.9: first source that knows something wins; nothing found is not an error. */
@@ -37,6 +37,51 @@ int oci_cred_from_json(const char *text, size_t len, const char *registry, const
 /* docker-credential-SUFFIX get. 1 found, 0 not there, -1 error. */
 int oci_cred_helper(const char *suffix, const char *registry, struct oci_cred *out,
                     const atomic_bool *cancel, struct bk_err *err);
+
+/* --- registries.conf ------------------------------------------------------------------------- */
+
+enum oci_use { OCI_USE_ALL, OCI_USE_DIGEST, OCI_USE_TAG };
+
+struct oci_mirror {
+  const char *location;
+  bool insecure;
+  enum oci_use use;
+};
+
+/* One [[registry]]: what to do with names that begin with prefix. Strings are the client's. */
+struct oci_rule {
+  const char *prefix, *location; /* location NULL = as prefix */
+  bool insecure, blocked, by_digest;
+  struct oci_mirror *mirrors;
+  size_t nmirrors;
+};
+
+struct oci_rules {
+  struct oci_rule *list;
+  size_t n;
+};
+
+/* Reads one file's text; a rule replaces an earlier one with its prefix. `arena` keeps strings. */
+int oci_rules_parse(struct oci_rules *rules, struct bk_arena *arena, const char *text, size_t len,
+                    const char *name, struct bk_err *err);
+/* The usual files, or the one that the options or the environment name. */
+int oci_rules_load(struct bk_oci *c, struct bk_err *err);
+void oci_rules_free(struct oci_rules *rules);
+/* The rule with the longest prefix of "host/name:tag@digest", or NULL. */
+const struct oci_rule *oci_rule_for(const struct oci_rules *rules, const char *name);
+bool oci_rules_insecure(const struct oci_rules *rules, const char *registry);
+
+/* Where to look for a reference: mirrors in order, then its own place. */
+#define OCI_ROUTE_MAX 9
+struct oci_route {
+  struct bk_oci_ref at[OCI_ROUTE_MAX];
+  size_t n;
+  bool owned; /* at[] are ours; else at[0] is the caller's */
+};
+enum oci_purpose { OCI_WRITE, OCI_READ, OCI_READ_BLOB };
+int oci_route_make(struct bk_oci *c, const struct bk_oci_ref *r, enum oci_purpose purpose,
+                   struct oci_route *route, struct bk_err *err);
+void oci_route_free(struct oci_route *route);
 
 /* --- hosts and tokens ------------------------------------------------------------------------ */
 
@@ -58,6 +103,7 @@ struct oci_host {
   enum oci_auth auth;
   char *realm, *service;
   struct oci_token *tokens;
+  bool insecure; /* no certificate checks */
   struct bk_map creds;   /* repository -> struct oci_cred * */
   struct bk_map present; /* "repository@digest" blobs pushed or seen, value unused */
   struct bk_map fresh;   /* "repository:tag" and "repository@digest" manifests pushed by us */
@@ -80,6 +126,7 @@ struct bk_oci {
   struct bk_oci_opts o;
   struct oci_env env;
   struct oci_retry retry;
+  struct oci_rules rules;
   pthread_mutex_t lock; /* hosts, warnings */
   struct bk_map hosts;
   struct bk_map warned; /* texts given out or queued */
@@ -188,6 +235,31 @@ int oci_referrer_added(struct bk_oci *c, const struct bk_oci_ref *r, const char 
                        struct bk_err *err);
 int oci_referrer_removed(struct bk_oci *c, const struct bk_oci_ref *r, const char *subject,
                          const struct bk_oci_op *op, struct bk_err *err);
+
+/* --- the calls of client.h, at one place each ------------------------------------------------- */
+
+int oci_manifest_get(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_manifest *m,
+                     const struct bk_oci_op *op, struct bk_err *err);
+int oci_manifest_head(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_manifest *m,
+                      const struct bk_oci_op *op, struct bk_err *err);
+int oci_manifest_put(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, size_t len,
+                     const char *media_type, char **digest, const struct bk_oci_op *op,
+                     struct bk_err *err);
+int oci_blob_file(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+                  const char *path, const struct bk_oci_op *op, struct bk_err *err);
+int oci_blob_data(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+                  struct bk_buf *out, const struct bk_oci_op *op, struct bk_err *err);
+int oci_blob_head(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest, int64_t *size,
+                  const struct bk_oci_op *op, struct bk_err *err);
+int oci_blob_push(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+                  const struct bk_oci_source *src, enum bk_oci_pushed *how,
+                  const struct bk_oci_op *op, struct bk_err *err);
+int oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_tags *out,
+             const struct bk_oci_op *op, struct bk_err *err);
+int oci_delete(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_op *op,
+               struct bk_err *err);
+int oci_referrers(struct bk_oci *c, const struct bk_oci_ref *r, const char *artifact_type,
+                  struct bk_buf *out, const struct bk_oci_op *op, struct bk_err *err);
 
 /* --- small things ---------------------------------------------------------------------------- */
 

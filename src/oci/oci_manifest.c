@@ -64,7 +64,7 @@ static int patient_call(struct bk_oci *c, const struct bk_oci_ref *r, const stru
   }
 }
 
-int bk_oci_manifest_get(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_manifest *m,
+int oci_manifest_get(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_manifest *m,
                         const struct bk_oci_op *op, struct bk_err *err) {
   cleanup_free char *path = manifest_path(r), *name = bk_oci_ref_text(r);
   *m = (struct bk_oci_manifest){0};
@@ -92,7 +92,7 @@ int bk_oci_manifest_get(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_
   return rc;
 }
 
-int bk_oci_manifest_head(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_manifest *m,
+int oci_manifest_head(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_manifest *m,
                          const struct bk_oci_op *op, struct bk_err *err) {
   cleanup_free char *path = manifest_path(r), *name = bk_oci_ref_text(r);
   *m = (struct bk_oci_manifest){0};
@@ -119,7 +119,7 @@ int bk_oci_manifest_head(struct bk_oci *c, const struct bk_oci_ref *r, struct bk
                                    .digest = bk_strdup(digest),
                                    .size = res.length};
   } else if (res.status == 200 || res.status == 405) { /* proxies that strip HEAD answers */
-    rc = bk_oci_manifest_get(c, r, m, op, err);
+    rc = oci_manifest_get(c, r, m, op, err);
     bk_buf_free(&m->raw);
   } else {
     rc = oci_status_error(&res, err, "look up %s", name);
@@ -182,10 +182,10 @@ static int missing(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw
       struct bk_oci_ref at = {.registry = r->registry, .repository = r->repository,
                               .digest = (char *)digest};
       struct bk_oci_manifest m;
-      rc = bk_oci_manifest_head(c, &at, &m, op, err) ? strcmp(err->code, "oci.not_found") ? -1 : 0 : 1;
+      rc = oci_manifest_head(c, &at, &m, op, err) ? strcmp(err->code, "oci.not_found") ? -1 : 0 : 1;
       bk_oci_manifest_free(&m);
     } else {
-      rc = bk_oci_blob_head(c, r, digest, NULL, op, err);
+      rc = oci_blob_head(c, r, digest, NULL, op, err);
     }
     if (rc < 0) break;
     size_t n = strlen(out);
@@ -224,12 +224,12 @@ static bool is_there(struct bk_oci *c, const struct bk_oci_ref *r, const char *d
                      const struct bk_oci_op *op) {
   struct bk_oci_manifest m = {0};
   struct bk_err ignored;
-  bool same = bk_oci_manifest_head(c, r, &m, op, &ignored) == 0 && strcmp(m.desc.digest, digest) == 0;
+  bool same = oci_manifest_head(c, r, &m, op, &ignored) == 0 && strcmp(m.desc.digest, digest) == 0;
   bk_oci_manifest_free(&m);
   return same;
 }
 
-int bk_oci_manifest_put(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, size_t len,
+int oci_manifest_put(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, size_t len,
                         const char *media_type, char **digest, const struct bk_oci_op *op,
                         struct bk_err *err) {
   char *own = oci_digest_of(r->digest, raw, len);

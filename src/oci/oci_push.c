@@ -195,7 +195,7 @@ static int push(struct push *p, enum bk_oci_pushed *how, struct bk_err *err) {
     if (rc > 0) return *how = BK_OCI_MOUNTED, count(p, p->size), 0;
   }
   if (!p->absent) {
-    int rc = bk_oci_blob_head(p->c, p->r, p->d->digest, NULL, p->op, err);
+    int rc = oci_blob_head(p->c, p->r, p->d->digest, NULL, p->op, err);
     if (rc > 0) return count(p, p->size), 0;
     /* Registries that refuse to tell (401 for unknown repositories) may still take it. */
     if (rc < 0 && strcmp(err->code, "oci.unauthorized") != 0 && strcmp(err->code, "oci.denied") != 0 &&
@@ -223,7 +223,7 @@ static int open_source(struct push *p, struct bk_err *err) {
   return 0;
 }
 
-int bk_oci_blob_push(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+int oci_blob_push(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
                      const struct bk_oci_source *src, enum bk_oci_pushed *how,
                      const struct bk_oci_op *op, struct bk_err *err) {
   struct push p = {.c = c, .h = oci_host(c, r->registry), .r = r, .d = d, .src = src, .op = op,

@@ -294,7 +294,7 @@ static void complete(struct bk_oci *c, const struct bk_oci_ref *r, json_t *index
                             .digest = (char *)digest};
     struct bk_oci_manifest m;
     struct bk_err ignored;
-    if (bk_oci_manifest_get(c, &at, &m, op, &ignored)) continue;
+    if (oci_manifest_get(c, &at, &m, op, &ignored)) continue;
     json_t *full = describe(m.raw.p, m.raw.len, m.desc.media_type, digest);
     json_object_update_missing(e, full);
     json_decref(full);
@@ -309,7 +309,7 @@ static void filter(json_t *index, const char *artifact_type) {
   }
 }
 
-int bk_oci_referrers(struct bk_oci *c, const struct bk_oci_ref *r, const char *artifact_type,
+int oci_referrers(struct bk_oci *c, const struct bk_oci_ref *r, const char *artifact_type,
                      struct bk_buf *out, const struct bk_oci_op *op, struct bk_err *err) {
   if (!r->digest)
     return bk_fail(err, BK_USAGE, "oci.reference", "referrers: the reference needs a digest");

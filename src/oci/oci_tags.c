@@ -96,7 +96,7 @@ static int page(struct bk_oci *c, const struct bk_oci_ref *r, char **url, struct
   return rc;
 }
 
-int bk_oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_tags *out,
+int oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_tags *out,
                 const struct bk_oci_op *op, struct bk_err *err) {
   *out = (struct bk_oci_tags){0};
   struct bk_map seen = {0};
@@ -155,8 +155,8 @@ static int delete_by_decoy(struct bk_oci *c, const struct bk_oci_ref *r, const c
   struct bk_oci_source src = {.data = config, .len = 2};
   enum bk_oci_pushed how;
   char *decoy = NULL;
-  if (bk_oci_blob_push(c, r, &d, &src, &how, op, err) ||
-      bk_oci_manifest_put(c, r, raw, (size_t)n, "application/vnd.oci.image.manifest.v1+json", &decoy,
+  if (oci_blob_push(c, r, &d, &src, &how, op, err) ||
+      oci_manifest_put(c, r, raw, (size_t)n, "application/vnd.oci.image.manifest.v1+json", &decoy,
                           op, err))
     return bk_err_wrap(err, "delete %s", name);
   struct bk_oci_ref at = {.registry = r->registry, .repository = r->repository, .digest = decoy};
@@ -165,14 +165,14 @@ static int delete_by_decoy(struct bk_oci *c, const struct bk_oci_ref *r, const c
   return rc;
 }
 
-int bk_oci_delete(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_op *op,
+int oci_delete(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_op *op,
                   struct bk_err *err) {
   cleanup_free char *name = bk_oci_ref_text(r);
   if (r->digest) {
     cleanup_free char *subject = NULL;
     struct bk_oci_manifest m = {0};
     struct bk_err ignored;
-    if (bk_oci_manifest_get(c, r, &m, op, &ignored) == 0) subject = oci_subject(&m.raw);
+    if (oci_manifest_get(c, r, &m, op, &ignored) == 0) subject = oci_subject(&m.raw);
     bk_oci_manifest_free(&m);
     if (delete_by_digest(c, r, name, op, err)) return -1;
     return subject ? oci_referrer_removed(c, r, subject, op, err) : 0;
@@ -185,7 +185,7 @@ int bk_oci_delete(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_
   bk_http_res_free(&res);
   if (rc || !cannot) return rc;
   struct bk_oci_manifest m = {0};
-  rc = bk_oci_manifest_head(c, r, &m, op, err); /* no decoy for a tag that is not there */
+  rc = oci_manifest_head(c, r, &m, op, err); /* no decoy for a tag that is not there */
   bk_oci_manifest_free(&m);
   return rc ? -1 : delete_by_decoy(c, r, name, op, err);
 }

@@ -2,7 +2,7 @@
 
 --- Image references, registries and layout directories. Calls marked (async) yield in tasks. What
 --- goes wrong in the world is `nil, err`: oci.not_found and oci.platform (class build), oci.reference
---- (usage), oci.unauthorized, oci.denied, oci.unsupported, oci.too_large, oci.rate_limited,
+--- and oci.config (usage), oci.blocked (denied), oci.unauthorized, oci.denied, oci.unsupported, oci.too_large, oci.rate_limited,
 --- oci.digest_mismatch, oci.size_mismatch, oci.manifest, oci.json, oci.schema1, oci.blob_unknown,
 --- oci.realm, oci.token, oci.location, oci.helper, http.<status> and the codes of bakery.http
 --- (infra), errno names for files, cancelled. err.retryable says whether another try may help; the
@@ -51,6 +51,10 @@ local M = {}
 ---@field insecure? boolean no certificate checks
 ---@field user_agent? string
 ---@field retries? integer tries after the first (4, or BAKERY_REGISTRY_RETRY_ATTEMPTS - 1)
+---@field mirrors? table<string, string|string[]> "docker.io" -> "mirror.example/hub": places to read
+--- names with that beginning from first; before those of registries.conf
+---@field registries_conf? string|false file instead of the usual ones; false: none. Rules for
+--- mirrors, locations, insecure and blocked registries are honoured
 ---@field parallel? integer blob transfers per host at once (8); fewer while the host says 429 or 503
 
 ---@class bakery.oci.client closes with <close>, :close(), or when collected

@@ -1,5 +1,6 @@
 /* What registries and users hand to the client: the first byte says what the rest is. r reference,
- * c WWW-Authenticate, s two scope lists, m manifest, a credentials file, b base64, l Link header. */
+ * c WWW-Authenticate, s two scope lists, m manifest, a credentials file, b base64, l Link header,
+ * t registries.conf. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,18 @@ static void next_link(const char *text) {
   free(url);
 }
 
+static void config(const char *text, size_t n) {
+  struct oci_rules rules = {0};
+  struct bk_arena arena = {0};
+  struct bk_err err;
+  if (oci_rules_parse(&rules, &arena, text, n, "f", &err) == 0) {
+    const struct oci_rule *r = oci_rule_for(&rules, "docker.io/library/debian:12");
+    REQUIRE(!r || r->prefix);
+  }
+  oci_rules_free(&rules);
+  bk_arena_free(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size == 0) return 0;
   char *text = bk_strndup((const char *)data + 1, size - 1);
@@ -92,6 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   case 'a': credentials(text, n); break;
   case 's': scopes(text); break;
   case 'l': next_link(text); break;
+  case 't': config(text, n); break;
   case 'b': free(oci_base64(text, n, &k)); break;
   default: break;
   }
