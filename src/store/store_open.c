@@ -245,13 +245,20 @@ struct bk_store *bk_store_ref(struct bk_store *s) {
   return s;
 }
 
+/* Unlocks first: a forked child may still hold the descriptor for a moment. */
+static void release_lock(int fd) {
+  if (fd < 0) return;
+  flock(fd, LOCK_UN);
+  close(fd);
+}
+
 void bk_store_unref(struct bk_store *s) {
   struct bk_err ignored;
   if (!s || atomic_fetch_sub(&s->refs, 1) != 1) return;
   bk_store_close_db(s);
   if (s->session) (void)!bk_rmtree(s->fd, s->session, &ignored);
-  if (s->sessionfd >= 0) close(s->sessionfd);
-  if (s->lockfd >= 0) close(s->lockfd);
+  release_lock(s->sessionfd);
+  release_lock(s->lockfd);
   if (s->fd >= 0) close(s->fd);
   pthread_mutex_destroy(&s->mutex);
   free(s->session);
