@@ -29,7 +29,7 @@ struct copy_job {
   struct bk_scan_result scanned;
   /* copy */
   struct strings lowers;
-  char *dest, *upper, *chown, *chmod, *expect;
+  char *dest, *upper, *chown, *chmod, *expect, *reuse;
   struct bk_copy_inline *inlines;
   size_t n_inlines;
   bool link, preserve, unpack, rootless, has_epoch;
@@ -61,6 +61,7 @@ static void release(struct bk_job *job) {
   free(j->chown);
   free(j->chmod);
   free(j->expect);
+  free(j->reuse);
 }
 
 /* --- arguments ------------------------------------------------------------------------------- */
@@ -225,6 +226,7 @@ static int copy_run(struct bk_job *job, struct bk_err *err) {
       .rootless = j->rootless,
       .epoch = j->has_epoch ? &j->epoch : NULL,
       .now = j->now,
+      .reuse = j->reuse,
   };
   if (open_place(j, &view, &opts.from, err)) return -1;
   if (bk_snapshot_copy(&opts, &j->copied, err)) return -1;
@@ -285,7 +287,7 @@ static int l_copy(lua_State *L) {
   static const char *const names[] = {
       "from",  "sources", "dest", "lowers", "upper", "chown",          "chmod",     "ignore",
       "excludes", "link", "unpack", "inline", "epoch", "preserve_owner", "userxattr", "now",
-      "rootless", "expect", "cache", NULL};
+      "rootless", "expect", "cache", "reuse", NULL};
   static const char *const from_names[] = {"root", "lowers", NULL};
   struct bk_err err;
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -304,6 +306,7 @@ static int l_copy(lua_State *L) {
   j->chmod = copy_str(L, 1, "chmod");
   j->expect = copy_str(L, 1, "expect");
   j->cache = copy_str(L, 1, "cache");
+  j->reuse = copy_str(L, 1, "reuse");
   copy_flags(L, j);
   copy_inlines(L, j);
   if (!copy_patterns(L, "ignore", &j->ignore, &err) ||

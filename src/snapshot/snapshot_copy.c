@@ -280,7 +280,9 @@ static int prepare(struct bk_copy *c, struct bk_err *err) {
 int bk_snapshot_copy(const struct bk_copy_opts *opts, struct bk_copy_result *out,
                      struct bk_err *err) {
   struct bk_dest dest = {.fd = -1};
-  struct bk_copy c = {.opts = opts, .dest = &dest};
+  cleanup_close int reuse =
+      opts->reuse ? open(opts->reuse, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+  struct bk_copy c = {.opts = opts, .dest = &dest, .reuse = reuse};
   struct bk_roots roots = {0};
   int rc = bk_select(&opts->from, opts->sources, opts->n, &roots, err);
   if (rc == 0) rc = prepare(&c, err);

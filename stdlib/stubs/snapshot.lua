@@ -89,10 +89,12 @@ function snapshot.scan(opts) end
 ---@param opts { from: { root?: string, lowers?: string[] }, sources?: string[], dest: string, lowers: string[],
 --- upper: string, chown?: string, chmod?: string, ignore?: string[], excludes?: string[], link?: boolean,
 --- unpack?: boolean, inline?: { name: string, data: string, mode?: integer }[], epoch?: integer, now?: integer,
---- preserve_owner?: boolean, rootless?: boolean, expect?: string, cache?: string, userxattr?: boolean }
+--- preserve_owner?: boolean, rootless?: boolean, expect?: string, cache?: string, reuse?: string,
+--- userxattr?: boolean }
 --- dest: absolute, a trailing slash means a directory; lowers: the destination's layers; upper: new or
 --- empty; link: the layer stands alone; unpack: archives are unpacked (ADD); inline: heredocs; epoch: no
---- later time is written, seconds; now: time of new directories; expect: the digest that scan gave, checked
+--- later time is written, seconds; now: time of new directories; reuse: an earlier layer
+--- directory whose equal files are linked; expect: the digest that scan gave, checked
 --- again afterwards with `cache`
 ---@return { entries: integer }|nil
 ---@return table? err snapshot.not_found, snapshot.conflict, snapshot.changed (retryable with expect),

@@ -6,7 +6,7 @@ local loop = require "bakery.loop"
 local process = require "bakery.process"
 local registry = require "lib.registry"
 
-local bin = fs.realpath "build/bakery"
+local bin = fs.realpath(os.getenv "BAKERY_BIN" or "build/bakery")
 local work = assert(fs.tmpdir "bakery-bench")
 local wanted = {}
 for _, a in ipairs(arg) do wanted[a] = true end

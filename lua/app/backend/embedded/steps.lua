@@ -2,6 +2,7 @@
 --- keys of several targets share one execution, other processes wait on the key's lock.
 local fs = require "bakery.fs"
 local archive = require "bakery.archive"
+local digest = require "bakery.digest"
 local json = require "bakery.json"
 local loop = require "bakery.loop"
 local process = require "bakery.process"
@@ -170,6 +171,15 @@ local function source_of(build, where, step)
   return { chain = chain, preserve = true }
 end
 
+-- Layer directory that this very COPY made the last time, whatever its files were then: most of them
+-- will be the same and can be linked.
+local function last_copy(build, where, step)
+  local id = digest.sha256(table.concat({ "last copy", where.context, where.file, step.dest, step.chown or "",
+    step.chmod or "", table.unpack(step.sources) }, "\0"))
+  local record = build.store:get_key(id)
+  return id, record and build.store:layer_dir(record.diff_id)
+end
+
 local function scan(build, where, step, source)
   local digests = {}
   local lowers = source.chain and images.lowers(build, source.chain)
@@ -178,13 +188,14 @@ local function scan(build, where, step, source)
       ignore = source.ignore, excludes = step.excludes, cache = source.root and build:stat_cache(source.root),
       userxattr = build.userxattr })
     digests[1] = { name = "", digest = found.digest }
+    digests.expect = #(step.inline or {}) == 0 and found.digest or nil
     if found.files == 0 and found.bytes == 0 and #(found.matches or {}) == 0 then
       build.emit { type = "warning", target = where.target, where = where.file .. ":" .. step.line,
         text = "no file matches " .. table.concat(step.sources, " ") .. "; the layer is empty" }
     end
   end
   for _, file in ipairs(step.inline or {}) do
-    digests[#digests + 1] = { name = file.name, digest = require("bakery.digest").sha256(file.data) }
+    digests[#digests + 1] = { name = file.name, digest = digest.sha256(file.data) }
   end
   return digests, lowers
 end
@@ -207,13 +218,17 @@ function M.copy(build, where, step, chain)
       build.emit { type = "step_running", target = where.target, step = step }
       local upper = tmp .. "/upper"
       local lowers = step.link and {} or images.lowers(build, chain)
-      fail.check(snapshot.copy { from = from_lowers and { lowers = from_lowers } or { root = source.root },
+      local last_id, reuse
+      if source.root then last_id, reuse = last_copy(build, where, step) end
+      fail.check(snapshot.copy { reuse = reuse, expect = digests.expect,
+        cache = source.root and build:stat_cache(source.root), from = from_lowers and { lowers = from_lowers } or { root = source.root },
         sources = step.sources, dest = step.dest, lowers = lowers, upper = upper, chown = step.chown,
         chmod = step.chmod, ignore = source.ignore, excludes = step.excludes, link = step.link or false,
         unpack = step.add and step.unpack ~= false, inline = step.inline, epoch = build.epoch,
         preserve_owner = source.preserve or false, userxattr = build.userxattr })
       local packed = fail.check(archive.pack { dir = upper })
       publish(build, upper, { diff_id = packed.diff_id, size = packed.tar_size, entries = packed.entries })
+      if last_id then fail.check(build.store:put_key(last_id, { diff_id = packed.diff_id })) end
       return { diff_id = packed.diff_id }
     end)
   end)
