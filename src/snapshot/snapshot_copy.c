@@ -288,6 +288,7 @@ int bk_snapshot_copy(const struct bk_copy_opts *opts, struct bk_copy_result *out
   if (rc == 0) rc = prepare(&c, err);
   if (rc == 0) rc = copy_all(&c, &roots, err);
   out->entries = dest.entries;
+  bk_map_free(&c.reused);
   bk_roots_free(&roots);
   bk_dest_close(&dest);
   return rc;

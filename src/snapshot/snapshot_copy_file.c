@@ -164,10 +164,14 @@ static bool link_equal(struct bk_copy *c, const struct bk_target *t, int from,
       old.st_mtim.tv_nsec != time.tv_nsec)
     return false;
   if (flistxattr(from, NULL, 0) > 0 || flistxattr(fd, NULL, 0) > 0) return false;
+  uint64_t id[2] = {old.st_dev, old.st_ino};
+  if (bk_map_has(&c->reused, (const char *)id, sizeof id)) return false;
   if (!same_bytes(c->dest, from, fd, st->st_size)) return false;
   char self[40];
   snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
-  return linkat(AT_FDCWD, self, c->dest->fd, t->path, AT_SYMLINK_FOLLOW) == 0;
+  if (linkat(AT_FDCWD, self, c->dest->fd, t->path, AT_SYMLINK_FOLLOW)) return false;
+  bk_map_set(&c->reused, (const char *)id, sizeof id, c);
+  return true;
 }
 
 static int put_file(struct bk_copy *c, const struct bk_target *t, const struct bk_object *o,

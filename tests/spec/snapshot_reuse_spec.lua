@@ -43,6 +43,18 @@ describe("snapshot.copy with reuse", function()
     assert.equal(archive.pack { dir = dir .. "/three" }.diff_id, archive.pack { dir = dir .. "/two" }.diff_id)
   end)
 
+  it("does not join files that were hard links in the layer it compares with", function()
+    fs.remove(dir .. "/ctx/bytes")
+    assert(os.execute("ln " .. dir .. "/ctx/same " .. dir .. "/ctx/bytes"))
+    copy "one"
+    assert.equal(ino("one", "same"), ino("one", "bytes"))
+    fs.remove(dir .. "/ctx/bytes")
+    fs.write(dir .. "/ctx/bytes", "content of same")
+    fs.utime(dir .. "/ctx/bytes", 1000000)
+    copy("two", "one")
+    assert.not_equal(ino("two", "same"), ino("two", "bytes"))
+  end)
+
   it("does not follow links out of the layer that it compares with", function()
     fs.mkdir(dir .. "/old")
     fs.mkdir(dir .. "/outside")
