@@ -1,11 +1,14 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/mem.h"
 #include "process/process.h"
 
@@ -95,10 +98,34 @@ static void reap(struct bk_child *c) {
   if (!c->killing) finish(c);
 }
 
-/* The group's number stays taken while it has members, so asking for it is safe at this pace. */
+/* Whether /proc/NAME is a process of the group that is more than a zombie. */
+static bool is_member(const char *name, pid_t group) {
+  char path[64], text[512];
+  int pgrp;
+  char state;
+  snprintf(path, sizeof path, "/proc/%.20s/stat", name);
+  cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd < 0 ? -1 : bk_read_full(fd, text, sizeof text - 1);
+  if (n <= 0) return false;
+  text[n] = '\0';
+  const char *p = strrchr(text, ')'); /* the name before it may hold anything */
+  return p && sscanf(p + 1, " %c %*d %d", &state, &pgrp) == 2 && pgrp == group && state != 'Z' && state != 'X';
+}
+
+/* Orphans are reaped by whoever is init, at its leisure: until then kill() still finds them. The
+ * group's number stays taken while it has members, so asking for it is safe at this pace. */
+static bool group_lives(pid_t group) {
+  if (group == 0 || (kill(-group, 0) && errno == ESRCH)) return false;
+  cleanup_dir DIR *dir = opendir("/proc");
+  if (!dir) return true;
+  for (struct dirent *e; (e = readdir(dir));)
+    if (e->d_name[0] >= '1' && e->d_name[0] <= '9' && is_member(e->d_name, group)) return true;
+  return false;
+}
+
 static void sweep(struct bk_child *c) {
   if (!c->exited || !c->killing || c->gone) return;
-  if (c->killed || c->group == 0 || (kill(-c->group, 0) && errno == ESRCH)) finish(c);
+  if (c->killed || !group_lives(c->group)) finish(c);
 }
 
 static void kill_group(struct bk_child *c) {

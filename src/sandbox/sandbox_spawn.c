@@ -11,6 +11,12 @@
 
 #include "sandbox/sandbox_int.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#endif
+
 enum { STACK_SIZE = 256 * 1024, GUARD = 4096 };
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -136,6 +142,8 @@ static pid_t clone_child(struct plan *p, unsigned long flags, int *pidfd) {
                      -1, 0);
   if (stack == MAP_FAILED) return -1;
   mprotect(stack, GUARD, PROT_NONE);
+  /* An earlier child left its frames here by execve: they never returned. */
+  ASAN_UNPOISON_MEMORY_REGION(stack, STACK_SIZE);
   sigset_t all, old;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
