@@ -14,7 +14,7 @@ struct bk_copy {
   gid_t gid;
   struct bk_mode_change change;
   int reuse;            /* descriptor of opts->reuse, or -1 */
-  struct bk_map reused; /* inodes of it that are in upper: one name each, or files would be joined */
+  struct bk_map reused; /* its inodes that are in upper: one name each, or files would be joined */
   struct bk_map links; /* (layer, dev, ino) of the source -> path in upper, for files with links */
 };
 

@@ -138,7 +138,8 @@ static bool same_bytes(struct bk_dest *d, int a, int b, off_t size) {
   char *half = d->buffer + BK_DEST_BUFFER / 2;
   for (off_t at = 0; at < size;) {
     size_t want = size - at < BK_DEST_BUFFER / 2 ? (size_t)(size - at) : BK_DEST_BUFFER / 2;
-    if (pread(a, d->buffer, want, at) != (ssize_t)want || pread(b, half, want, at) != (ssize_t)want ||
+    if (pread(a, d->buffer, want, at) != (ssize_t)want ||
+        pread(b, half, want, at) != (ssize_t)want ||
         memcmp(d->buffer, half, want) != 0)
       return false;
     at += (off_t)want;
