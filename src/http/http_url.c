@@ -155,7 +155,8 @@ bool bk_http_is_private(const char *host) {
     return a >> 24 == 10 || a >> 20 == 0xac1 || a >> 16 == 0xc0a8 || a >> 16 == 0xa9fe ||
            a >> 24 == 0 || a >> 22 == 0x191; /* RFC 1918, 3927, 6598 and "this network" */
   if (inet_pton(AF_INET6, h, &v6) != 1) return false;
-  return IN6_IS_ADDR_LINKLOCAL(&v6) || IN6_IS_ADDR_UNSPECIFIED(&v6) || (v6.s6_addr[0] & 0xfe) == 0xfc;
+  return IN6_IS_ADDR_LINKLOCAL(&v6) || IN6_IS_ADDR_UNSPECIFIED(&v6) ||
+         (v6.s6_addr[0] & 0xfe) == 0xfc;
 }
 
 void bk_http_redact(char *out, size_t size, const char *url) {

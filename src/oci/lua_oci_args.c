@@ -109,6 +109,7 @@ void oci_take_desc(lua_State *L, struct call *k, int arg) {
   const char *s = bk_opt_need_str(L, arg, "digest", &n);
   k->want.digest = oci_copy_text(L, k, arg, s, n);
   k->want.size = bk_opt_int(L, arg, "size", -1);
+  k->want.data = oci_opt_text(L, k, arg, "data");
   if (k->want.size < -1) luaL_argerror(L, arg, "negative size");
 }
 

@@ -30,6 +30,7 @@ bool bk_oci_is_digest(const char *s); /* sha256 or sha512 with lower-case hex */
 struct bk_oci_desc {
   char *media_type, *digest;
   int64_t size; /* -1 unknown */
+  char *data;   /* the content in base64, or NULL */
 };
 void bk_oci_desc_free(struct bk_oci_desc *d);
 

@@ -44,7 +44,8 @@ static int creds(struct bk_oci *c, struct oci_host *h, const char *repository, t
 
 static char *basic(const struct oci_cred *cred) {
   static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  cleanup_free char *plain = bk_asprintf("%s:%s", cred->username, cred->password ? cred->password : "");
+  const char *password = cred->password ? cred->password : "";
+  cleanup_free char *plain = bk_asprintf("%s:%s", cred->username, password);
   size_t n = strlen(plain);
   struct bk_buf b = {0};
   bk_buf_adds(&b, "Basic ");
@@ -278,7 +279,8 @@ static int bearer(struct bk_oci *c, struct oci_host *h, const struct oci_cred *c
     account = t->anonymous ? "" : account_of(cred);
     tok = token_find(h, account, scopes, 0);
   }
-  if (!tok) return bk_fail(err, BK_INFRA, "oci.token", "%s: token is expired on arrival", h->registry);
+  if (!tok)
+    return bk_fail(err, BK_INFRA, "oci.token", "%s: token is expired on arrival", h->registry);
   set_header(t, bk_asprintf("Bearer %s", tok->text));
   return 0;
 }

@@ -137,6 +137,18 @@ static int run(struct bk_oci *c, const struct bk_oci_ref *r, struct fetch *f, st
   }
 }
 
+/* Content that the descriptor brings along saves the request. */
+static int take_inline(struct fetch *f, struct bk_err *err) {
+  size_t n;
+  cleanup_free char *text = oci_base64(f->d->data, strlen(f->d->data), &n);
+  if (!text) return bk_fail(err, BK_INFRA, "oci.manifest", "the descriptor's data is not base64");
+  if (f->d->size >= 0 && (int64_t)n != f->d->size)
+    return bk_fail(err, BK_INFRA, "oci.size_mismatch",
+                   "the descriptor's data has %zu bytes, its size is %lld", n,
+                   (long long)f->d->size);
+  return on_data(f, text, n, err) || verify(f, err) ? -1 : 0;
+}
+
 static int limited(struct bk_oci *c, const struct bk_oci_ref *r, struct fetch *f,
                    struct bk_err *err) {
   if (!bk_oci_is_digest(f->d->digest))
@@ -144,7 +156,8 @@ static int limited(struct bk_oci *c, const struct bk_oci_ref *r, struct fetch *f
   struct oci_host *h = oci_host(c, r->registry);
   if (oci_limit_take(c, h, f->op, err)) return -1;
   oci_hash_start(&f->hash, f->d->digest);
-  int rc = restart(f, err) ? -1 : run(c, r, f, err); /* another source may have begun it */
+  int rc = restart(f, err); /* another source may have begun it */
+  if (rc == 0) rc = f->d->data ? take_inline(f, err) : run(c, r, f, err);
   bk_digest_free(&f->hash.d);
   oci_limit_give(h);
   if (rc && f->have) count(f, -f->have);
@@ -154,7 +167,7 @@ static int limited(struct bk_oci *c, const struct bk_oci_ref *r, struct fetch *f
 }
 
 int oci_blob_file(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
-                     const char *path, const struct bk_oci_op *op, struct bk_err *err) {
+                  const char *path, const struct bk_oci_op *op, struct bk_err *err) {
   const char *slash = strrchr(path, '/');
   char name[40];
   bk_tmpname(name, ".tmp-");
@@ -170,19 +183,19 @@ int oci_blob_file(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_
 }
 
 int oci_blob_data(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
-                     struct bk_buf *out, const struct bk_oci_op *op, struct bk_err *err) {
+                  struct bk_buf *out, const struct bk_oci_op *op, struct bk_err *err) {
   struct fetch f = {.d = d, .op = op, .data = out, .fd = -1};
   return limited(c, r, &f, err);
 }
 
 int oci_blob_head(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest,
-                     int64_t *size, const struct bk_oci_op *op, struct bk_err *err) {
+                  const char *actions, int64_t *size, const struct bk_oci_op *op, struct bk_err *err) {
   cleanup_free char *path = bk_asprintf("/v2/%s/blobs/%s", r->repository, digest);
   struct oci_call call = {.host = oci_host(c, r->registry),
                           .repository = r->repository,
                           .method = "HEAD",
                           .path = path,
-                          .actions = "pull",
+                          .actions = actions,
                           .follow = 5,
                           .op = op};
   struct bk_http_res res;

@@ -169,7 +169,7 @@ bool oci_is_home(const struct oci_host *h, const char *url) {
 }
 
 static int send_once(struct bk_oci *c, const struct oci_call *call, const char *url,
-                const char *authorization, struct bk_http_res *res, struct bk_err *err) {
+                     const char *authorization, struct bk_http_res *res, struct bk_err *err) {
   struct bk_http_req q = call->body ? *call->body : (struct bk_http_req){0};
   q.method = call->method;
   q.url = url;

@@ -66,6 +66,15 @@ static const char *params(const char *p, struct oci_challenge *c) {
   }
 }
 
+/* Past what Negotiate and others send instead of parameters. */
+static const char *skip_token68(const char *p) {
+  size_t n = token_len(p);
+  while (p[n] == '/') n += 1 + token_len(p + n + 1);
+  while (n && p[n] == '=') n++;
+  const char *end = blanks(p + n);
+  return n && (*end == ',' || !*end) ? end : p;
+}
+
 size_t oci_challenges_parse(const char *text, struct oci_challenge *list, size_t n, size_t max) {
   const char *p = skip(text);
   while (*p && n < max) {
@@ -76,12 +85,7 @@ size_t oci_challenges_parse(const char *text, struct oci_challenge *list, size_t
     for (size_t i = 0; i < len && i + 1 < sizeof c->scheme; i++)
       c->scheme[i] = (char)tolower((unsigned char)p[i]);
     p += len;
-    const char *rest = blanks(p);
-    size_t t = token_len(rest);
-    if (t && rest[t] != '=' && !strchr(" \t", rest[t])) { /* token68 such as Negotiate's */
-      p = rest + strcspn(rest, ",");
-    }
-    p = skip(params(p, c));
+    p = skip(params(skip_token68(blanks(p)), c));
   }
   return n;
 }

@@ -108,8 +108,8 @@ static void copy_options(struct bk_oci *c, const struct bk_oci_opts *o) {
   for (size_t i = 0; i < o->nmirrors; i++)
     m[i] = (struct bk_oci_mirror){keep(c, o->mirrors[i].prefix), keep(c, o->mirrors[i].location)};
   c->o.mirrors = m;
-  if (o->registries_conf)
-    c->o.registries_conf = bk_arena_strndup(&c->strings, o->registries_conf, strlen(o->registries_conf));
+  const char *conf = o->registries_conf;
+  if (conf) c->o.registries_conf = bk_arena_strndup(&c->strings, conf, strlen(conf));
   size_t n = 0;
   while (o->plain_http && o->plain_http[n]) n++;
   const char **plain = bk_arena_alloc(&c->strings, (n + 1) * sizeof *plain);

@@ -62,8 +62,8 @@ static int read_entry(const json_t *e, const char *key, struct oci_cred *out, st
     cleanup_free char *text = oci_base64(auth, strlen(auth), &n);
     char *colon = text ? memchr(text, ':', n) : NULL;
     if (!colon)
-      return bk_fail(err, BK_USAGE, "oci.auth_file", "auths[\"%s\"].auth is not base64 of user:password",
-                     key);
+      return bk_fail(err, BK_USAGE, "oci.auth_file",
+                     "auths[\"%s\"].auth is not base64 of user:password", key);
     free(out->username);
     free(out->password);
     out->username = bk_strndup(text, (size_t)(colon - text));

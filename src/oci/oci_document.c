@@ -34,8 +34,8 @@ static int check(const json_t *doc, const char *given, char **type, struct bk_er
     return bk_fail(err, BK_INFRA, "oci.schema1", "Docker schema 1 manifests are not supported");
   if (given && is_generic(given)) given = NULL; /* some servers know no better */
   if (own && given && strcasecmp(own, given) != 0)
-    return bk_fail(err, BK_INFRA, "oci.manifest", "says mediaType %.80s, but was sent as %.80s", own,
-                   given);
+    return bk_fail(err, BK_INFRA, "oci.manifest", "says mediaType %.80s, but was sent as %.80s",
+                   own, given);
   const char *t = own ? own : given;
   if (!t) t = index ? "application/vnd.oci.image.index.v1+json"
                     : image ? "application/vnd.oci.image.manifest.v1+json" : NULL;
@@ -102,7 +102,8 @@ static int parse_platform(const char *text, struct platform *p, struct bk_err *e
   const char *a = strchr(text, '/'), *v = a ? strchr(a + 1, '/') : NULL;
   *p = (struct platform){0};
   if (!a || a == text || !a[1] || (v && (v == a + 1 || !v[1] || strchr(v + 1, '/'))))
-    return bk_fail(err, BK_USAGE, "oci.platform", "platform '%.80s': expected os/arch[/variant]", text);
+    return bk_fail(err, BK_USAGE, "oci.platform", "platform '%.80s': expected os/arch[/variant]",
+                   text);
   set(p->os, sizeof p->os, text, (size_t)(a - text));
   set(p->arch, sizeof p->arch, a + 1, v ? (size_t)(v - a - 1) : strlen(a + 1));
   if (v) set(p->variant, sizeof p->variant, v + 1, strlen(v + 1));
@@ -135,7 +136,8 @@ static void offered(const json_t *entry, struct platform *p) {
 static int take_desc(const json_t *e, struct bk_oci_desc *out, struct bk_err *err) {
   const char *type = oci_json_str(e, "mediaType"), *digest = oci_json_str(e, "digest");
   const json_t *size = json_object_get(e, "size");
-  if (!digest || !bk_oci_is_digest(digest) || !json_is_integer(size) || json_integer_value(size) < 0)
+  if (!digest || !bk_oci_is_digest(digest) || !json_is_integer(size) ||
+      json_integer_value(size) < 0)
     return bk_fail(err, BK_INFRA, "oci.manifest", "index entry without valid digest and size");
   *out = (struct bk_oci_desc){.media_type = type ? bk_strdup(type) : NULL,
                               .digest = bk_strdup(digest),

@@ -17,8 +17,8 @@
 #define TIMEOUT_S 45
 
 static bool plain_suffix(const char *s) {
-  return *s && *s != '-' && strlen(s) < 64 &&
-         strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == strlen(s);
+  static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+  return *s && *s != '-' && strlen(s) < 64 && !s[strspn(s, plain)];
 }
 
 static int start(const char *program, int in, int out, pid_t *pid) {
@@ -113,14 +113,16 @@ static int talk(const char *program, const char *server, struct bk_buf *answer, 
   while (waitpid(pid, status, 0) < 0 && errno == EINTR)
     ;
   if (!ok)
-    return bk_fail(err, BK_INFRA, "oci.helper", "%s gave no answer within %d s", program, TIMEOUT_S);
+    return bk_fail(err, BK_INFRA, "oci.helper", "%s gave no answer within %d s", program,
+                   TIMEOUT_S);
   return 0;
 }
 
 int oci_cred_helper(const char *suffix, const char *registry, struct oci_cred *out,
                     const atomic_bool *cancel, struct bk_err *err) {
   if (!plain_suffix(suffix))
-    return bk_fail(err, BK_USAGE, "oci.helper", "credential helper name '%.64s' is not plain", suffix);
+    return bk_fail(err, BK_USAGE, "oci.helper", "credential helper name '%.64s' is not plain",
+                   suffix);
   char program[100];
   snprintf(program, sizeof program, "docker-credential-%s", suffix);
   cleanup_buf struct bk_buf answer = {.max = 1 << 20};

@@ -249,8 +249,10 @@ int oci_blob_file(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_
                   const char *path, const struct bk_oci_op *op, struct bk_err *err);
 int oci_blob_data(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
                   struct bk_buf *out, const struct bk_oci_op *op, struct bk_err *err);
-int oci_blob_head(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest, int64_t *size,
-                  const struct bk_oci_op *op, struct bk_err *err);
+/* actions: what a token should allow besides, so that a push asks for one token only. */
+int oci_blob_head(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest,
+                  const char *actions, int64_t *size, const struct bk_oci_op *op,
+                  struct bk_err *err);
 int oci_blob_push(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
                   const struct bk_oci_source *src, enum bk_oci_pushed *how,
                   const struct bk_oci_op *op, struct bk_err *err);

@@ -163,8 +163,9 @@ static int copy_in(struct bk_oci_layout *l, int in, const char *want, const char
   if (want && strcmp(want, *digest) != 0) return wrong_digest(want, *digest, err);
   char name[160];
   if (blob_name(name, sizeof name, *digest, err)) return -1;
-  return renameat(l->fd, tmp, l->fd, name) ? bk_fail_errno(err, errno, "create '%s/%s'", l->dir, name)
-                                           : 0;
+  if (renameat(l->fd, tmp, l->fd, name))
+    return bk_fail_errno(err, errno, "create '%s/%s'", l->dir, name);
+  return 0;
 }
 
 int bk_oci_layout_put_file(struct bk_oci_layout *l, const char *path, const char *want, bool link,
@@ -333,10 +334,10 @@ static int no_entry(struct bk_oci_layout *l, const json_t *list, const char *nam
     if (s) snprintf(all + n, sizeof all - n, "%s%s", n ? ", " : "", s);
   }
   if (name)
-    return bk_fail(err, BK_BUILD, "oci.not_found", "layout '%s' has no '%.100s' (there is: %s)", l->dir,
-                   name, *all ? all : "none");
-  return bk_fail(err, BK_BUILD, "oci.not_found", "layout '%s' has %zu images: name one (%s)", l->dir,
-                 json_array_size(list), *all ? all : "none has a name");
+    return bk_fail(err, BK_BUILD, "oci.not_found", "layout '%s' has no '%.100s' (there is: %s)",
+                   l->dir, name, *all ? all : "none");
+  return bk_fail(err, BK_BUILD, "oci.not_found", "layout '%s' has %zu images: name one (%s)",
+                 l->dir, json_array_size(list), *all ? all : "none has a name");
 }
 
 /* The entry's digest (caller frees), or NULL. */

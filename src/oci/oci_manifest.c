@@ -19,7 +19,8 @@ static char *manifest_path(const struct bk_oci_ref *r) {
 /* Points 1 to 4 of registry.md 1.3. */
 static int verify(const struct bk_oci_ref *r, const struct bk_http_res *res, char **digest,
                   struct bk_err *err) {
-  const char *body = res->body.p ? res->body.p : "", *told = bk_http_header(res, "docker-content-digest");
+  const char *body = res->body.p ? res->body.p : "";
+  const char *told = bk_http_header(res, "docker-content-digest");
   *digest = oci_digest_of(r->digest, body, res->body.len);
   if (r->digest) {
     if (strcmp(*digest, r->digest) == 0) return 0;
@@ -65,7 +66,7 @@ static int patient_call(struct bk_oci *c, const struct bk_oci_ref *r, const stru
 }
 
 int oci_manifest_get(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_manifest *m,
-                        const struct bk_oci_op *op, struct bk_err *err) {
+                     const struct bk_oci_op *op, struct bk_err *err) {
   cleanup_free char *path = manifest_path(r), *name = bk_oci_ref_text(r);
   *m = (struct bk_oci_manifest){0};
   struct oci_call call = {.host = oci_host(c, r->registry),
@@ -93,7 +94,7 @@ int oci_manifest_get(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci
 }
 
 int oci_manifest_head(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_manifest *m,
-                         const struct bk_oci_op *op, struct bk_err *err) {
+                      const struct bk_oci_op *op, struct bk_err *err) {
   cleanup_free char *path = manifest_path(r), *name = bk_oci_ref_text(r);
   *m = (struct bk_oci_manifest){0};
   struct oci_call call = {.host = oci_host(c, r->registry),
@@ -158,7 +159,8 @@ static int put(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, si
   const char *told = bk_http_header(res, "docker-content-digest");
   if (told && strncmp(told, digest, 7) == 0 && strcmp(told, digest) != 0)
     return bk_fail(err, BK_INFRA, "oci.digest_mismatch",
-                   "push %s: the registry stored other bytes: %s instead of %s", name, told, digest);
+                   "push %s: the registry stored other bytes: %s instead of %s", name, told,
+                   digest);
   return 0;
 }
 
@@ -185,7 +187,7 @@ static int missing(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw
       rc = oci_manifest_head(c, &at, &m, op, err) ? strcmp(err->code, "oci.not_found") ? -1 : 0 : 1;
       bk_oci_manifest_free(&m);
     } else {
-      rc = oci_blob_head(c, r, digest, NULL, op, err);
+      rc = oci_blob_head(c, r, digest, "pull,push", NULL, op, err);
     }
     if (rc < 0) break;
     size_t n = strlen(out);
@@ -230,8 +232,8 @@ static bool is_there(struct bk_oci *c, const struct bk_oci_ref *r, const char *d
 }
 
 int oci_manifest_put(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, size_t len,
-                        const char *media_type, char **digest, const struct bk_oci_op *op,
-                        struct bk_err *err) {
+                     const char *media_type, char **digest, const struct bk_oci_op *op,
+                     struct bk_err *err) {
   char *own = oci_digest_of(r->digest, raw, len);
   *digest = NULL;
   int rc = 0;

@@ -61,7 +61,8 @@ static int take_location(struct push *p, const struct bk_http_res *res, struct b
     url = bk_asprintf("https://%s:%s%s%s%s", home.host, home.port, u.path, u.query ? "?" : "",
                       u.query ? u.query : "");
   } else if (down) {
-    rc = bk_fail(err, BK_INFRA, "oci.location", "upload to http://%s refused: it leaves TLS", u.host);
+    rc = bk_fail(err, BK_INFRA, "oci.location", "upload to http://%s refused: it leaves TLS",
+                 u.host);
   } else if (strcmp(u.host, home.host) != 0 && bk_http_is_private(u.host) &&
              !bk_http_is_private(home.host)) {
     rc = bk_fail(err, BK_INFRA, "oci.location", "upload to private address %s refused", u.host);
@@ -195,11 +196,11 @@ static int push(struct push *p, enum bk_oci_pushed *how, struct bk_err *err) {
     if (rc > 0) return *how = BK_OCI_MOUNTED, count(p, p->size), 0;
   }
   if (!p->absent) {
-    int rc = oci_blob_head(p->c, p->r, p->d->digest, NULL, p->op, err);
+    int rc = oci_blob_head(p->c, p->r, p->d->digest, "pull,push", NULL, p->op, err);
     if (rc > 0) return count(p, p->size), 0;
     /* Registries that refuse to tell (401 for unknown repositories) may still take it. */
-    if (rc < 0 && strcmp(err->code, "oci.unauthorized") != 0 && strcmp(err->code, "oci.denied") != 0 &&
-        strcmp(err->code, "oci.unsupported") != 0)
+    if (rc < 0 && strcmp(err->code, "oci.unauthorized") != 0 &&
+        strcmp(err->code, "oci.denied") != 0 && strcmp(err->code, "oci.unsupported") != 0)
       return -1;
   }
   *how = BK_OCI_UPLOADED;
@@ -218,14 +219,15 @@ static int open_source(struct push *p, struct bk_err *err) {
     p->size = st.st_size;
   }
   if (p->d->size >= 0 && p->d->size != p->size)
-    return bk_fail(err, BK_USAGE, "oci.size_mismatch", "source has %lld bytes, descriptor says %lld",
-                   (long long)p->size, (long long)p->d->size);
+    return bk_fail(err, BK_USAGE, "oci.size_mismatch",
+                   "source has %lld bytes, descriptor says %lld", (long long)p->size,
+                   (long long)p->d->size);
   return 0;
 }
 
 int oci_blob_push(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
-                     const struct bk_oci_source *src, enum bk_oci_pushed *how,
-                     const struct bk_oci_op *op, struct bk_err *err) {
+                  const struct bk_oci_source *src, enum bk_oci_pushed *how,
+                  const struct bk_oci_op *op, struct bk_err *err) {
   struct push p = {.c = c, .h = oci_host(c, r->registry), .r = r, .d = d, .src = src, .op = op,
                    .fd = -1};
   int rc = !bk_oci_is_digest(d->digest)

@@ -139,7 +139,8 @@ static int parse(struct bk_oci_ref *r, const struct parts *p, struct bk_err *err
   const char *text = p->text;
   size_t n = p->len;
   if (n == 0 || n > 4096)
-    return bk_fail(err, BK_USAGE, "oci.reference", "image reference is %s", n ? "too long" : "empty");
+    return bk_fail(err, BK_USAGE, "oci.reference", "image reference is %s",
+                   n ? "too long" : "empty");
   const char *at = memchr(text, '@', n);
   if (at) {
     size_t k = n - (size_t)(at - text) - 1;
@@ -184,6 +185,7 @@ void bk_oci_ref_free(struct bk_oci_ref *r) {
 void bk_oci_desc_free(struct bk_oci_desc *d) {
   free(d->media_type);
   free(d->digest);
+  free(d->data);
   *d = (struct bk_oci_desc){0};
 }
 

@@ -93,7 +93,8 @@ static int api_page(struct bk_oci *c, struct oci_host *h, const struct bk_oci_re
   int rc = context(r, oci_call(c, &call, &res, err), err);
   bool first = *url == NULL;
   free(bk_steal_ptr(url));
-  if (rc == 0 && (res.status / 100 == 5 || res.status == 429 || res.status == 401 || res.status == 403))
+  int s = res.status;
+  if (rc == 0 && (s / 100 == 5 || s == 429 || s == 401 || s == 403))
     rc = oci_status_error(&res, err, "referrers of %s/%s", r->registry, r->repository);
   else if (rc == 0 && (res.status != 200 || !is_index_answer(&res)))
     rc = first ? 0 : bk_fail(err, BK_INFRA, "oci.referrers", "referrers: paging broke off");
@@ -174,8 +175,8 @@ static int tag_get(struct bk_oci *c, const struct bk_oci_ref *r, const char *tag
 }
 
 /* 0 stored, 1 somebody else was faster, -1 error. */
-static int tag_put(struct bk_oci *c, const struct bk_oci_ref *r, const char *tag, const struct tag *t,
-                   const struct bk_oci_op *op, struct bk_err *err) {
+static int tag_put(struct bk_oci *c, const struct bk_oci_ref *r, const char *tag,
+                   const struct tag *t, const struct bk_oci_op *op, struct bk_err *err) {
   cleanup_free char *path = bk_asprintf("/v2/%s/manifests/%s", r->repository, tag);
   cleanup_free char *match = t->etag ? bk_asprintf("If-Match: %s", t->etag) : NULL;
   char *raw = json_dumps(t->index, JSON_COMPACT);
@@ -310,7 +311,7 @@ static void filter(json_t *index, const char *artifact_type) {
 }
 
 int oci_referrers(struct bk_oci *c, const struct bk_oci_ref *r, const char *artifact_type,
-                     struct bk_buf *out, const struct bk_oci_op *op, struct bk_err *err) {
+                  struct bk_buf *out, const struct bk_oci_op *op, struct bk_err *err) {
   if (!r->digest)
     return bk_fail(err, BK_USAGE, "oci.reference", "referrers: the reference needs a digest");
   struct oci_host *h = oci_host(c, r->registry);

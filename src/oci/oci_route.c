@@ -126,7 +126,8 @@ int oci_route_make(struct bk_oci *c, const struct bk_oci_ref *r, enum oci_purpos
     return 0;
   }
   if (rule->blocked)
-    return bk_fail(err, BK_DENIED, "oci.blocked", "%s: registries.conf blocks %s", name, rule->prefix);
+    return bk_fail(err, BK_DENIED, "oci.blocked", "%s: registries.conf blocks %s", name,
+                   rule->prefix);
   int rc = apply(rule, name, r, purpose, route, err);
   if (rc) oci_route_free(route);
   return rc;
@@ -192,7 +193,7 @@ CALL(manifest_head, w->m, )
 CALL(manifest_put, w->raw, w->len, w->type, w->digest, )
 CALL(blob_file, w->d, w->path, )
 CALL(blob_data, w->d, w->out, )
-CALL(blob_head, w->d->digest, w->size, )
+CALL(blob_head, w->d->digest, "pull", w->size, )
 CALL(blob_push, w->d, w->src, w->how, )
 CALL(tags, w->tags, )
 CALL(delete, )

@@ -1,5 +1,5 @@
-/* registries.conf version 2: the part of TOML it needs, rules and mirrors (registry.md 1.10). Tables
- * and keys that are not ours are skipped, whatever their values. */
+/* registries.conf version 2: the part of TOML it needs, rules and mirrors (registry.md 1.10).
+ * Tables and keys that are not ours are skipped, whatever their values. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -97,8 +97,7 @@ static int skip_value(struct toml *t) {
 
 static int key(struct toml *t, char *out, size_t size) {
   struct bk_buf b = {.max = size - 1};
-  while (peek(t) == '"' || peek(t) == '\'' || isalnum(peek(t)) || peek(t) == '_' || peek(t) == '-' ||
-         peek(t) == '.') {
+  while (isalnum(peek(t)) || (peek(t) > 0 && strchr("\"'_-.", peek(t)))) {
     int rc = 0;
     if (*t->p == '"' || *t->p == '\'') rc = string(t, &b);
     else bk_buf_addc(&b, *t->p++);
@@ -154,7 +153,8 @@ static int string_into(struct toml *t, const char **out) {
 static int bool_into(struct toml *t, bool *out) {
   size_t left = (size_t)(t->end - t->p);
   *out = left >= 4 && memcmp(t->p, "true", 4) == 0;
-  if (!*out && !(left >= 5 && memcmp(t->p, "false", 5) == 0)) return bad(t, "expected true or false");
+  if (!*out && !(left >= 5 && memcmp(t->p, "false", 5) == 0))
+    return bad(t, "expected true or false");
   t->p += *out ? 4 : 5;
   return 0;
 }
@@ -201,7 +201,8 @@ static int document(struct toml *t) {
     }
     blanks(t);
     if (peek(t) == '\r') t->p++;
-    if (t->p < t->end && *t->p != '\n' && *t->p != '#') return bad(t, "expected the end of the line");
+    if (t->p < t->end && *t->p != '\n' && *t->p != '#')
+      return bad(t, "expected the end of the line");
   }
 }
 
@@ -212,8 +213,8 @@ static int complete(struct oci_rules *rules, size_t from, const char *name, stru
     struct oci_rule *r = &rules->list[i];
     if (!r->prefix || !*r->prefix) r->prefix = r->location;
     if (!r->prefix || !*r->prefix)
-      return bk_fail(err, BK_USAGE, "oci.config", "%s: a [[registry]] has neither prefix nor location",
-                     name);
+      return bk_fail(err, BK_USAGE, "oci.config",
+                     "%s: a [[registry]] has neither prefix nor location", name);
     for (size_t k = 0; k < r->nmirrors; k++)
       if (!r->mirrors[k].location || !*r->mirrors[k].location)
         return bk_fail(err, BK_USAGE, "oci.config", "%s: a mirror of %.100s has no location", name,

@@ -97,7 +97,7 @@ static int page(struct bk_oci *c, const struct bk_oci_ref *r, char **url, struct
 }
 
 int oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_tags *out,
-                const struct bk_oci_op *op, struct bk_err *err) {
+             const struct bk_oci_op *op, struct bk_err *err) {
   *out = (struct bk_oci_tags){0};
   struct bk_map seen = {0};
   char *url = NULL;
@@ -146,7 +146,8 @@ static int delete_by_decoy(struct bk_oci *c, const struct bk_oci_ref *r, const c
   bk_tmpname(nonce, "delete-");
   cleanup_free char *digest = oci_digest_of(NULL, config, 2);
   int n = snprintf(raw, sizeof raw,
-                   "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
+                   "{\"schemaVersion\":2,"
+                   "\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
                    "\"config\":{\"mediaType\":\"application/vnd.oci.image.config.v1+json\","
                    "\"digest\":\"%s\",\"size\":2},\"layers\":[],"
                    "\"annotations\":{\"bakery.decoy\":\"%s\"}}",
@@ -166,7 +167,7 @@ static int delete_by_decoy(struct bk_oci *c, const struct bk_oci_ref *r, const c
 }
 
 int oci_delete(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_op *op,
-                  struct bk_err *err) {
+               struct bk_err *err) {
   cleanup_free char *name = bk_oci_ref_text(r);
   if (r->digest) {
     cleanup_free char *subject = NULL;

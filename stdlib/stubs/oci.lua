@@ -21,6 +21,7 @@ local M = {}
 ---@class bakery.oci.descriptor
 ---@field digest string "sha256:…" or "sha512:…"
 ---@field size? integer bytes; checked when given
+---@field data? string the content in base64: saves the download
 
 ---@class bakery.oci.manifest
 ---@field digest string

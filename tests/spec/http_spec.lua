@@ -202,6 +202,24 @@ describe("bakery.http", function()
     assert.is_false((waiting:wait()))
   end)
 
+  it("takes proxies from the environment, but not for loopback", function()
+    local bin = os.getenv "BAKERY_BIN"
+    if not bin then return pending "skipped: needs BAKERY_BIN" end
+    local function get(url, env)
+      return registry.capture(("env -u no_proxy -u http_proxy %s %s lua -e %s"):format(env, bin, registry.quote(
+        ('local r, e = require("bakery.http").get(%q, { timeout = 5 }) print(r and r.body or e.code)'):format(url))))
+    end
+    local proxy = "http://" .. server.host
+    server:requests()
+    for _, name in ipairs { "http_proxy", "HTTP_PROXY", "ALL_PROXY" } do
+      assert.equal("xxx", get("http://somewhere.invalid/http/size/3", name .. "=" .. proxy))
+      assert.equal(1, #server:requests())
+    end
+    assert.equal("http.resolve", get("http://somewhere.invalid/", "NO_PROXY=.invalid http_proxy=" .. proxy))
+    assert.equal("http.resolve", get("http://somewhere.invalid/", "REQUEST_METHOD=GET HTTP_PROXY=" .. proxy))
+    assert.equal("xx", get(base .. "size/2", "http_proxy=http://127.0.0.1:1"))
+  end)
+
   it("redacts addresses", function()
     assert.equal("https://h:1/p", http.redact "https://user:pw@h:1/p?sig=1#f")
     assert.is_true(http.is_retryable(503))

@@ -131,6 +131,7 @@ describe("with docker-registry", function()
       scopes[line] = true
     end
     assert.equal(1, reg:count("/v2/a/b/", '" 401 '), "only the first request is refused")
+    assert.equal("GET user repository:a/b:pull,push\n", reg:token_log())
   end)
 
   it("uses identity tokens through OAuth2", function()
@@ -361,6 +362,24 @@ describe("with a bad registry", function()
     err = failure(c:blob(repo, desc(layer), dir .. "/no/such/dir"))
     assert.equal("ENOENT", err.code)
     os.execute("rm -rf " .. dir)
+  end)
+
+  it("takes content from the descriptor when it is there", function()
+    local d = desc "{}"
+    d.data = "e30="
+    assert.equal("{}", c:blob_data(repo, d))
+    assert.same({}, q:requests())
+    d.data = "W10="
+    assert.equal("oci.digest_mismatch", failure(c:blob_data(repo, d)).code)
+    d.data = "e30gIA=="
+    assert.equal("oci.size_mismatch", failure(c:blob_data(repo, d)).code)
+    d.data = "?"
+    assert.equal("oci.manifest", failure(c:blob_data(repo, d)).code)
+  end)
+
+  it("pushes and pulls empty blobs", function()
+    assert.equal("uploaded", c:push_blob(repo, desc "", { data = "" }))
+    assert.equal("", c:blob_data(repo, desc ""))
   end)
 
   it("follows redirects to storage without credentials", function()
