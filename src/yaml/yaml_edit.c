@@ -198,7 +198,7 @@ static int set_map(struct bk_yaml_edit *e, struct steps *path, const struct bk_y
   for (bool again = true; again && rc == 0;) {
     const struct bk_yaml_node *old = bk_yaml_edit_get(e, path->p, path->n);
     again = false;
-    for (size_t i = 0; i < old->count && !again; i++) {
+    for (size_t i = 0; !again && i < old->count; i++) {
       const struct bk_yaml_node *key = old->pairs[i].key;
       if (bk_yaml_get(value, key->text, key->len)) continue;
       push(path, (struct bk_yaml_step){.key = key->text, .len = key->len});
@@ -274,7 +274,11 @@ int bk_yaml_edit_set(struct bk_yaml_edit *e, const struct bk_yaml_step *path, si
                      const struct bk_yaml_node *value, struct bk_err *err) {
   if (check_own(e, path, n, err)) return -1;
   struct steps steps = {0};
-  for (size_t i = 0; i < n; i++) push(&steps, path[i]);
+  struct bk_arena keys = {0}; /* the caller's may be those of the tree, which is replaced */
+  for (size_t i = 0; i < n; i++) {
+    push(&steps, path[i]);
+    if (path[i].key) steps.p[i].key = bk_arena_strndup(&keys, path[i].key, path[i].len);
+  }
   struct bk_buf before = {0};
   if (e->text.len) bk_buf_add(&before, e->text.p, e->text.len);
   int rc = set_value(e, &steps, value, err);
@@ -287,6 +291,7 @@ int bk_yaml_edit_set(struct bk_yaml_edit *e, const struct bk_yaml_step *path, si
     if (bk_yaml_parse(bk_buf_str(&e->text), e->text.len, e->name, &e->doc, &unused)) abort();
   }
   bk_buf_free(&before);
+  bk_arena_free(&keys);
   free(steps.p);
   return rc;
 }

@@ -130,6 +130,7 @@ void bk_yaml_emit_text(struct bk_buf *out, const struct bk_yaml_node *v, enum bk
                        bool in_flow) {
   const char *s = v->text;
   size_t n = v->len;
+  if (v->type == BK_YAML_NULL) return bk_buf_adds(out, "null");
   if (v->type != BK_YAML_STR) return bk_buf_add(out, s, n);
   bool quotes = memchr(s, '"', n) || memchr(s, '\\', n), clean = all_printable(s, n);
   bool any = wish != BK_YAML_SINGLE && wish != BK_YAML_DOUBLE;

@@ -81,6 +81,13 @@ static void bad_start(const yaml_parser_t *p, char c, struct bk_yaml_problem *ou
 static void general(const yaml_parser_t *p, struct bk_yaml_problem *out) {
   static const char prefix[] = "did not find expected ";
   at(out, &p->problem_mark);
+  bool map = is(p->context, "while parsing a block mapping");
+  if (map || is(p->context, "while parsing a block collection")) {
+    snprintf(out->message, sizeof out->message,
+             "expected %s of the %s that begins at line %zu (check the indentation)",
+             map ? "a key" : "a '-'", map ? "map" : "list", p->context_mark.line + 1);
+    return;
+  }
   const char *problem = p->problem ? p->problem : "malformed YAML", *context = p->context;
   bool expected = begins(problem, prefix);
   if (expected) problem += sizeof prefix - 1;

@@ -71,7 +71,8 @@ static void make_fresh(const struct bk_yaml_edit *e, const struct bk_yaml_place 
 static int cut_value(struct bk_yaml_edit *e, size_t from, size_t to, size_t below, size_t end,
                      const struct fresh *f, const struct bk_yaml_change *c, struct bk_err *err) {
   if (end < below) end = below;
-  bool blank = from == 0 || strchr(" \t\n[{", e->text.p[from - 1]);
+  /* \xbf: the end of a byte order mark */
+  bool blank = from == 0 || memchr(" \t\n[{\xbf", e->text.p[from - 1], 6);
   size_t skip = f->head.len && blank ? 1 : 0;
   const char *head = f->head.len ? f->head.p + skip : "", *rest = f->rest.len ? f->rest.p : "";
   struct bk_yaml_cut cuts[] = {{from, to, head, f->head.len - skip},
@@ -84,7 +85,7 @@ static int replace_block(struct bk_yaml_edit *e, const struct bk_yaml_node *old,
                          const struct fresh *f, const struct bk_yaml_change *c,
                          struct bk_err *err) {
   bool lines = old->kind == BK_YAML_SCALAR || !bk_yaml_same_line(e, point, old->body.offset);
-  size_t end = old->end.offset;
+  size_t end = bk_yaml_line_end(e, old->end.offset); /* with a comment on the last line */
   if (!lines) return cut_value(e, old->start.offset, end, end, end, f, c, err);
   size_t from = old->kind == BK_YAML_SCALAR && f->head.len ? old->start.offset : point;
   size_t line = bk_yaml_line_end(e, old->kind == BK_YAML_SCALAR ? old->start.offset : point);
