@@ -82,6 +82,14 @@ static gid_t want_gid(const struct bk_extractor *x, const struct bk_tar_entry *e
   return x->opts.owner < 0 ? e->gid : (gid_t)(x->opts.owner & 0xffffffff);
 }
 
+static int owner_failed(const struct bk_extractor *x, const struct bk_tar_entry *e,
+                        struct bk_err *err) {
+  if (errno != EINVAL) return bk_fail_errno(err, errno, "set owner");
+  return bk_fail(err, BK_BUILD, "archive.unmapped_owner",
+                 "owner %u:%u has no place in this user namespace (see /etc/subuid, /etc/subgid)",
+                 want_uid(x, e), want_gid(x, e));
+}
+
 /* Whether a file just created in the current directory needs a chown. */
 static bool needs_chown(struct bk_extractor *x, const struct bk_tar_entry *e) {
   return want_uid(x, e) != x->uid || want_gid(x, e) != x->gid || bk_dirs_top(&x->dirs)->setgid;
@@ -122,7 +130,7 @@ static int dir_metadata(struct bk_extractor *x, const char *name, const struct b
   int fd = bk_dirs_top(&x->dirs)->fd;
   if ((!created || needs_chown(x, e)) &&
       fchownat(fd, name, want_uid(x, e), want_gid(x, e), AT_SYMLINK_NOFOLLOW))
-    return bk_fail_errno(err, errno, "set owner");
+    return owner_failed(x, e, err);
   if ((!created || needs_chmod(x, e->mode)) && fchmodat(fd, name, e->mode, 0))
     return bk_fail_errno(err, errno, "set mode");
   if (e->n_xattrs) {
@@ -206,7 +214,7 @@ static int root_entry(struct bk_extractor *x, const struct bk_tar_entry *e, stru
   if (e->type != BK_TAR_DIR)
     return bk_fail(err, BK_BUILD, "archive.bad_name", "the root is no directory");
   int fd = x->opts.rootfd;
-  if (fchown(fd, want_uid(x, e), want_gid(x, e))) return bk_fail_errno(err, errno, "set owner");
+  if (fchown(fd, want_uid(x, e), want_gid(x, e))) return owner_failed(x, e, err);
   if (fchmod(fd, e->mode)) return bk_fail_errno(err, errno, "set mode");
   if (set_xattrs(x, fd, e, err)) return -1;
   x->dirs.levels[0].setgid = e->mode & S_ISGID;
@@ -249,7 +257,7 @@ static int put_file(struct bk_extractor *x, const char *name, const struct bk_ta
   if (fd < 0) return bk_fail_errno(err, errno, "create file");
   if (put_data(fd, data, ctx, err)) return -1;
   if (needs_chown(x, e) && fchown(fd, want_uid(x, e), want_gid(x, e)))
-    return bk_fail_errno(err, errno, "set owner");
+    return owner_failed(x, e, err);
   if (needs_chmod(x, e->mode) && fchmod(fd, e->mode)) return bk_fail_errno(err, errno, "set mode");
   if (set_xattrs(x, fd, e, err)) return -1;
   struct timespec t[2] = {mtime_of(e), mtime_of(e)};
@@ -281,7 +289,7 @@ static int put_special(struct bk_extractor *x, const char *name, const struct bk
   if (rc) return bk_fail_errno(err, errno, "create %s", device ? "device node" : "entry");
   if (needs_chown(x, e) &&
       fchownat(fd, name, want_uid(x, e), want_gid(x, e), AT_SYMLINK_NOFOLLOW))
-    return bk_fail_errno(err, errno, "set owner");
+    return owner_failed(x, e, err);
   if (e->type != BK_TAR_SYMLINK && needs_chmod(x, e->mode) && fchmodat(fd, name, e->mode, 0))
     return bk_fail_errno(err, errno, "set mode");
   struct timespec t[2] = {mtime_of(e), mtime_of(e)};
@@ -322,7 +330,7 @@ static int link_metadata(struct bk_extractor *x, const char *name, const struct 
   if (!S_ISREG(st->st_mode)) return 0;
   bool owner = st->st_uid != want_uid(x, e) || st->st_gid != want_gid(x, e);
   if (owner && fchownat(fd, name, want_uid(x, e), want_gid(x, e), AT_SYMLINK_NOFOLLOW))
-    return bk_fail_errno(err, errno, "set owner");
+    return owner_failed(x, e, err);
   if ((owner || (st->st_mode & 07777) != e->mode) && fchmodat(fd, name, e->mode, 0))
     return bk_fail_errno(err, errno, "set mode");
   if (e->n_xattrs) {

@@ -14,20 +14,37 @@ local archive = {}
 ---@field tar_size integer
 ---@field entries integer tar entries, whiteouts included
 
+---@class bakery.archive.pack_options
+---@field dir string
+---@field file? string output, replaced; without it only the digests are made
+---@field compression? bakery.archive.compression default "none"
+---@field level? integer
+---@field threads? integer compressing threads, default all CPUs
+---@field progress? bakery.loop.counter counts tar bytes
+
 --- Packs a directory in overlay form (whiteout = character device 0:0) as a layer tar. The bytes
 --- depend on the tree only: sorted by path component, no entry for the root, hard links to the
 --- first path, times in whole seconds, of the extended attributes security.capability and user.*.
 --- Sockets are left out. gzip (levels 1 to 12, default 6) is made of members of 1 MiB, zstd (levels
---- 1 to 19, default 3) of frames of 4 MiB, compressed by `threads` threads (default: all CPUs).
----@param opts { dir: string, file?: string, compression?: bakery.archive.compression, level?: integer, threads?: integer, progress?: bakery.loop.counter } file: the output, replaced; without it only the digests are made. progress: tar bytes done
+--- 1 to 19, default 3) of frames of 4 MiB.
+---@param opts bakery.archive.pack_options
 ---@return bakery.archive.packed|nil
 ---@return table? err archive.bad_name (a name that starts with ".wh."), archive.too_deep,
 --- archive.changed (a file shrank meanwhile), cancelled, errno names
 function archive.pack(opts) end
 
---- Unpacks a tar (plain, gzip, bzip2, xz, zstd) into a directory, which is created when missing. Never
---- writes outside it: symlinks on the way resolve inside, ".." is refused, "/" is the directory.
----@param opts { file: string, dir: string, digest?: string, uid?: integer, gid?: integer, rootless?: boolean } digest: checked first. uid, gid: owner of everything instead of the archive's (gid defaults to uid). rootless: device nodes are errors
+---@class bakery.archive.unpack_options
+---@field file string
+---@field dir string
+---@field digest? string of the file, checked first
+---@field uid? integer owner of everything instead of the archive's
+---@field gid? integer default: uid
+---@field rootless? boolean device nodes are errors
+
+--- Unpacks a tar (plain, gzip, bzip2, xz, zstd) into a directory, which is created when missing.
+--- Never writes outside it: symlinks on the way resolve inside, ".." is refused, "/" is the
+--- directory.
+---@param opts bakery.archive.unpack_options
 ---@return { entries: integer }|nil
 ---@return table? err archive.escape, archive.bad_link, archive.bad_name, archive.device,
 --- archive.malformed, archive.digest_mismatch, archive.no_libarchive, errno names
@@ -64,8 +81,16 @@ function archive.list(path) end
 ---@field src_digest string
 ---@field src_compression bakery.archive.compression
 
+---@class bakery.archive.compress_options
+---@field src string
+---@field dst string replaced; removed when it fails
+---@field compression? bakery.archive.compression default "gzip"
+---@field level? integer
+---@field threads? integer
+---@field progress? bakery.loop.counter counts uncompressed bytes
+
 --- Rewrites a file, itself compressed or not, with another compression.
----@param opts { src: string, dst: string, compression?: bakery.archive.compression, level?: integer, threads?: integer, progress?: bakery.loop.counter } compression: default gzip
+---@param opts bakery.archive.compress_options
 ---@return bakery.archive.converted|nil
 ---@return table? err as archive.list
 function archive.compress(opts) end
@@ -85,8 +110,19 @@ local Writer = {}
 ---@return table? err
 function archive.tar_writer(target) end
 
+---@class bakery.archive.new_entry
+---@field path string
+---@field type? "file"|"dir"|"symlink"|"hardlink" default "file"
+---@field mode? integer default 0644, directories 0755
+---@field uid? integer
+---@field gid? integer
+---@field mtime? integer default 0
+---@field data? string content of a file
+---@field file? string path of a file whose content is copied
+---@field link? string target
+
 --- Adds an entry (async). One at a time: a second task must wait for the first.
----@param entry { path: string, type?: "file"|"dir"|"symlink"|"hardlink", mode?: integer, uid?: integer, gid?: integer, mtime?: integer, data?: string, file?: string, link?: string } file: its content is copied
+---@param entry bakery.archive.new_entry
 ---@return true|nil
 ---@return table? err
 function Writer:add(entry) end

@@ -12,20 +12,38 @@ local snapshot = {}
 ---@field size integer    bytes of the tar
 ---@field empty boolean   no entries
 
+---@class bakery.snapshot.apply_options
+---@field blob string
+---@field dir string must not exist
+---@field diff_id? string expected digest of the tar
+---@field lowers? string[] give directories that the layer does not list their metadata
+---@field userxattr? boolean opaque directories are marked by user.overlay.opaque
+---@field rootless? boolean device nodes are errors; a single mapped id owns everything
+---@field max_size? integer bytes of tar
+---@field progress? bakery.loop.counter counts compressed bytes
+
 --- Unpacks an image layer (tar, gzip or zstd) into a new directory in overlay form (async). The
 --- directory is removed again when anything fails. Nothing is ever written outside it.
----@param opts { blob: string, dir: string, diff_id?: string, lowers?: string[], userxattr?: boolean, rootless?: boolean, max_size?: integer, progress?: bakery.loop.counter } diff_id: expected digest. lowers: give directories that the layer does not list their metadata. userxattr: opaque directories are marked by user.overlay.opaque. rootless: device nodes are errors. max_size: bytes of tar. progress: compressed bytes read
+---@param opts bakery.snapshot.apply_options
 ---@return bakery.snapshot.layer|nil
 ---@return table? err snapshot.digest_mismatch, archive.escape, archive.bad_link, archive.bad_name,
 --- archive.device, archive.malformed, archive.truncated, archive.corrupt, archive.unsupported,
 --- archive.too_large, archive.too_deep, cancelled, errno names
 function snapshot.apply(opts) end
 
+---@class bakery.snapshot.commit_options
+---@field upper string
+---@field lowers? string[]
+---@field epoch? integer seconds
+---@field stubs? string[] paths that were made only to mount something
+---@field userxattr? boolean accepted for symmetry: both kinds of marks are understood
+---@field progress? bakery.loop.counter counts tar bytes
+
 --- Turns the upper directory of an overlay mount into a layer, in place (async): unchanged copies,
 --- whiteouts of nothing, sockets, empty mount stubs and overlay's own marks go, opaque directories
 --- become explicit whiteouts, times later than `epoch` are set to it. `archive.pack` of the result
 --- gives the same digest.
----@param opts { upper: string, lowers?: string[], epoch?: integer, stubs?: string[], userxattr?: boolean, progress?: bakery.loop.counter } epoch: seconds. stubs: paths that were made only to mount something. progress: tar bytes hashed
+---@param opts bakery.snapshot.commit_options
 ---@return bakery.snapshot.layer|nil
 ---@return table? err snapshot.overlay_feature (redirect_dir or metacopy were on), archive.bad_name,
 --- archive.too_deep, cancelled, errno names
@@ -48,8 +66,8 @@ function snapshot.export(opts) end
 ---@field layer integer   which of lowers has it; 0 for the root of an empty chain
 ---@field real? string    path of the object in that layer's directory
 
---- Looks a path up in a chain.
----@param opts { lowers: string[], path: string, follow?: boolean } follow: also a symlink at the end (default true)
+--- Looks a path up in a chain; `follow` is about a symlink at its end.
+---@param opts { lowers: string[], path: string, follow?: boolean } follow: default true
 ---@return bakery.snapshot.object|nil object nil without an error: not there
 ---@return table? err ELOOP, errno names
 function snapshot.lookup(opts) end
@@ -67,9 +85,19 @@ function snapshot.read(opts) end
 ---@return table? err snapshot.no_user, snapshot.no_group, fs.too_large
 function snapshot.user(opts) end
 
+---@class bakery.snapshot.mkdir_options
+---@field lowers string[]
+---@field upper string existing directory
+---@field path string
+---@field mode? integer of new directories, default 0755
+---@field uid? integer
+---@field gid? integer
+---@field epoch? integer time of new directories, default now
+---@field userxattr? boolean
+
 --- mkdir -p in a layer that is being made (async): parents that only lower layers have are copied up
 --- with their metadata, symlinks on the way are followed inside the chain.
----@param opts { lowers: string[], upper: string, path: string, mode?: integer, uid?: integer, gid?: integer, epoch?: integer, userxattr?: boolean } mode, uid, gid: of new directories, default 0755 0:0. epoch: their time, default now
+---@param opts bakery.snapshot.mkdir_options
 ---@return { created: integer }|nil
 ---@return table? err ENOTDIR, errno names
 function snapshot.mkdir(opts) end
