@@ -140,7 +140,7 @@ describe("a full disk", function()
     world.run { "mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", mnt }
     local ok, err = pcall(function()
       local r = world.bakery { "build", "-C", dir, "--store", mnt .. "/store", "--progress", "plain" }
-      assert.equal(1, r.code, r.stderr)
+      assert.equal(6, r.code, r.stderr)
       assert.truthy(r.stderr:find("No space left on device", 1, true), r.stderr)
       world.run { "mount", "-o", "remount,size=200m", mnt }
       r = world.bakery { "build", "-C", dir, "--store", mnt .. "/store", "--progress", "plain" }
