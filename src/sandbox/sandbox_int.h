@@ -20,7 +20,7 @@ enum op_kind {
   OP_EMPTY,    /* support directory `source` */
   OP_MOUNT,    /* new file system `fstype` with `conf` at `path` */
   OP_BIND,     /* host path or support file `source` at `path` */
-  OP_NODE,     /* character device `path`: mknod, or the host's bound over a file */
+  OP_NODE,     /* character device `path` */
   OP_LINK,     /* symlink `path` -> source */
   OP_DIR,      /* directory `path` */
   OP_MASK,     /* hides `path` */
@@ -60,6 +60,7 @@ struct plan {
   struct op *ops;
   size_t nops, cap;
   bool userns, single;
+  bool devices; /* device nodes in the image work */
   uint64_t keep_caps;
   struct sock_fprog filter;  /* borrowed from the cache */
   const char *const *files;  /* candidates for execve */

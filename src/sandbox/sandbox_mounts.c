@@ -225,7 +225,7 @@ static int overlay_classic(struct plan *p, const int *fds, int upper, int work, 
                            extra, upper, work);
   for (size_t i = n; i-- > 0 && used < room;)
     used += (size_t)snprintf(o + used, room - used, "/proc/self/fd/%d%s", fds[i], i ? ":" : "");
-  return mount("overlay", p->spec->work, "overlay", 0, o);
+  return mount("overlay", p->spec->work, "overlay", p->devices ? 0 : MS_NODEV, o);
 }
 
 static int set_string(int fs, const char *key, const char *value) {
@@ -255,7 +255,7 @@ static int overlay_fsconfig(struct plan *p, const int *fds, int upper, int work,
   if (!rc) rc = set_fd_path(fs, "upperdir", upper);
   if (!rc) rc = set_fd_path(fs, "workdir", work);
   if (!rc) rc = fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
-  if (!rc && (mnt = fsmount(fs, FSMOUNT_CLOEXEC, 0)) < 0) rc = -1;
+  if (!rc && (mnt = fsmount(fs, FSMOUNT_CLOEXEC, p->devices ? 0 : MOUNT_ATTR_NODEV)) < 0) rc = -1;
   if (!rc) rc = move_mount(mnt, "", AT_FDCWD, p->spec->work, MOVE_MOUNT_F_EMPTY_PATH);
   keep_errno_close(mnt);
   keep_errno_close(fs);
@@ -294,7 +294,8 @@ int sandbox_do_overlay(struct plan *p, const struct op *op) {
 int sandbox_do_scratch(struct plan *p, const struct op *op) {
   (void)op;
   int fd = open_tree(AT_FDCWD, p->spec->upper, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-  if (fd < 0 || move_mount(fd, "", AT_FDCWD, p->spec->work, MOVE_MOUNT_F_EMPTY_PATH))
+  if (fd < 0 || (!p->devices && set_attrs(fd, MOUNT_ATTR_NODEV, false)) ||
+      move_mount(fd, "", AT_FDCWD, p->spec->work, MOVE_MOUNT_F_EMPTY_PATH))
     return fail_at(p, p->spec->upper, "bind the empty root");
   return adopt_root(p, fd);
 }
@@ -324,7 +325,7 @@ static int new_mount(const char *fstype, const char *const *conf, unsigned long 
 
 int sandbox_do_support(struct plan *p, const struct op *op) {
   static const char *const conf[] = {"mode", "0755", "size", "16m", NULL};
-  int mnt = new_mount("tmpfs", conf, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+  int mnt = new_mount("tmpfs", conf, MOUNT_ATTR_NOSUID);
   if (mnt < 0 || move_mount(mnt, "", AT_FDCWD, op->path, MOVE_MOUNT_F_EMPTY_PATH))
     return fail_at(p, op->path, "mount tmpfs on");
   p->support_fd = mnt;
@@ -378,24 +379,34 @@ int sandbox_do_bind(struct plan *p, const struct op *op) {
   int tree = open_source(p, op);
   if (tree < 0) return forgive(op, fail_at(p, op->source, "open mount source"));
   struct stat st;
-  bool dir = fstat(tree, &st) == 0 && S_ISDIR(st.st_mode);
-  return forgive(op, attach_op(p, op, tree, dir, true));
+  bool known = fstat(tree, &st) == 0, dir = known && S_ISDIR(st.st_mode);
+  struct op plain = *op; /* a device that the caller names is meant to work */
+  if (known && (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))) plain.attrs &= ~(unsigned long)MOUNT_ATTR_NODEV;
+  return forgive(op, attach_op(p, &plain, tree, dir, true));
 }
 
-int sandbox_do_node(struct plan *p, const struct op *op) {
-  const char *slash = strrchr(op->path, '/');
-  if (!p->userns) {
-    size_t n = (size_t)(slash - op->path);
-    memcpy(p->path, op->path, n);
-    p->path[n] = '\0';
-    int dir = in_root(p->root_fd, p->path, O_PATH | O_DIRECTORY);
-    int rc = dir < 0 ? -1 : mknodat(dir, slash + 1, S_IFCHR | op->mode, op->dev);
-    if (!rc) rc = fchmodat(dir, slash + 1, op->mode, 0); /* whatever the umask is */
-    keep_errno_close(dir);
-    return rc;
+/* The device `name`: one of our own where that is possible (the inside may change its mode), else
+ * the host's, read-only, which keeps its attributes and still lets it be written. */
+static int open_node(struct plan *p, const char *path) {
+  unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
+  if (!p->userns) return open_tree(p->support_fd, strrchr(path, '/') + 1, flags);
+  int tree = open_tree(AT_FDCWD, path, flags);
+  if (tree >= 0 && set_attrs(tree, MOUNT_ATTR_RDONLY, false) && errno != ENOSYS) {
+    keep_errno_close(tree);
+    return -1;
   }
-  int tree = open_tree(AT_FDCWD, op->path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-  return tree < 0 ? fail_at(p, op->path, "bind device") : attach_op(p, op, tree, false, false);
+  return tree;
+}
+
+/* A mount of its own for each device: everything else is mounted nodev, so that nodes which an
+ * image brings or a command makes are dead. */
+int sandbox_do_node(struct plan *p, const struct op *op) {
+  const char *name = strrchr(op->path, '/') + 1;
+  if (!p->userns && (mknodat(p->support_fd, name, S_IFCHR | op->mode, op->dev) ||
+                     fchmodat(p->support_fd, name, op->mode, 0)))
+    return -1;
+  int tree = open_node(p, op->path);
+  return tree < 0 ? fail_at(p, op->path, "device") : attach_op(p, op, tree, false, false);
 }
 
 /* op->path lies in a mount of ours: its parent cannot be a symlink. */
@@ -430,9 +441,10 @@ int sandbox_do_mask(struct plan *p, const struct op *op) {
   struct stat st;
   bool dir = fstat(target, &st) == 0 && S_ISDIR(st.st_mode);
   unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-  int tree = dir ? open_tree(p->support_fd, "empty", flags) : open_tree(AT_FDCWD, "/dev/null", flags);
+  int tree = dir ? open_tree(p->support_fd, ".empty", flags) : open_node(p, "/dev/null");
   int rc = tree < 0 ? -1 : 0;
-  if (!rc && dir && set_attrs(tree, MOUNT_ATTR_RDONLY, false) && errno != ENOSYS) rc = -1;
+  unsigned long attrs = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | (dir ? MOUNT_ATTR_NODEV : 0);
+  if (!rc && set_attrs(tree, attrs, false) && errno != ENOSYS) rc = -1;
   if (!rc) rc = attach(tree, target);
   keep_errno_close(tree);
   keep_errno_close(target);

@@ -55,9 +55,10 @@ static void add_dev(struct plan *p) {
   static const char *const dev_conf[] = {"mode", "0755", "size", "64m", NULL};
   static const char *const pts_conf[] = {"ptmxmode", "0666", "mode", "0620", "gid", "5", NULL};
   static const char *const pts_single[] = {"ptmxmode", "0666", "mode", "0620", NULL};
-  add(p, (struct op){.kind = OP_MOUNT, .path = "/dev", .fstype = "tmpfs", .conf = dev_conf, .attrs = NOSUID});
+  add(p, (struct op){.kind = OP_MOUNT, .path = "/dev", .fstype = "tmpfs", .conf = dev_conf,
+                     .attrs = NOSUID | (p->devices ? 0 : NODEV)});
   for (size_t i = 0; i < BK_ARRAY_LEN(nodes); i++)
-    add(p, (struct op){.kind = OP_NODE, .path = nodes[i].path, .mode = 0666, .own = true,
+    add(p, (struct op){.kind = OP_NODE, .path = nodes[i].path, .mode = 0666, .own = true, .attrs = NOSUID | NOEXEC,
                        .dev = (unsigned)makedev(nodes[i].major, nodes[i].minor)});
   for (size_t i = 0; i < BK_ARRAY_LEN(links); i++)
     add(p, (struct op){.kind = OP_LINK, .path = links[i].path, .source = links[i].to});
@@ -100,7 +101,7 @@ static void add_masks(struct plan *p) {
       "/proc/keys",         "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
       "/proc/sched_debug",  "/proc/scsi",       "/sys/firmware",     "/sys/fs/selinux",
       "/sys/devices/virtual/powercap"};
-  add(p, (struct op){.kind = OP_EMPTY, .source = "empty"});
+  add(p, (struct op){.kind = OP_EMPTY, .source = ".empty"});
   for (size_t i = 0; i < BK_ARRAY_LEN(readonly); i++)
     add(p, (struct op){.kind = OP_READONLY, .path = readonly[i]});
   for (size_t i = 0; i < BK_ARRAY_LEN(masked); i++)
@@ -129,7 +130,7 @@ static void add_file(struct plan *p, const char *name, const char *target, const
 }
 
 static void add_mount(struct plan *p, const struct bk_sandbox_mount *m, size_t index) {
-  unsigned long ro = m->ro ? RDONLY : 0;
+  unsigned long ro = (m->ro ? RDONLY : 0) | (p->devices ? 0 : NODEV);
   if (m->type == BK_MOUNT_BIND) {
     add(p, (struct op){.kind = OP_BIND, .path = m->target, .source = m->source, .subpath = m->subpath,
                        .attrs = ro});

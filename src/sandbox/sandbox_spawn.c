@@ -184,6 +184,7 @@ static int prepare(struct plan *p, struct bk_err *err) {
   p->single = mode == BK_SANDBOX_SINGLE;
   p->userns = mode == BK_SANDBOX_SINGLE || mode == BK_SANDBOX_RANGE || sandbox_in_userns();
   p->keep_caps = s->security == BK_SECURITY_INSECURE ? SANDBOX_CAPS_ALL : SANDBOX_CAPS_DOCKER;
+  p->devices = s->security == BK_SECURITY_INSECURE;
   p->root_fd = p->support_fd = -1;
   p->noptions = 4096;
   p->options = bk_arena_alloc(&p->arena, p->noptions + (s->nlowers + 1) * sizeof(int));

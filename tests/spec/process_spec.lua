@@ -338,7 +338,8 @@ describe("process.pipe", function()
 
   it("bounds what it reads ahead", function()
     local reader, fd = process.pipe()
-    local p <close> = assert(process.spawn { cmd = { "sh", "-c", ("exec 3>/proc/%d/fd/%d; echo; dd if=/dev/zero bs=4k count=500 2>/dev/null >&3")
+    local p <close> = assert(process.spawn { cmd = { "sh", "-c", ("exec 3>/proc/%d/fd/%d; echo; "
+      .. "dd if=/dev/zero bs=4k count=500 2>/dev/null >&3")
       :format(process.pid(), fd) } })
     p:read_line()
     process.close_fd(fd)

@@ -110,7 +110,8 @@ describe("sandbox.spawn", function()
   end)
 
   box_it("passes environment, directory and arguments as they are", function()
-    assert.equal("A=b c\nPATH=/bin\nPWD=/etc", out("env | grep -v -e SHLVL -e OLDPWD | { read a; read b; read c; echo $a; echo $b; echo $c; }",
+    assert.equal("A=b c\nPATH=/bin\nPWD=/etc", out("env | grep -v -e SHLVL -e OLDPWD | "
+      .. "{ read a; read b; read c; echo $a; echo $b; echo $c; }",
       { env = { "A=b c", "PATH=/bin" }, cwd = "/etc" }))
     assert.equal("/etc", out("pwd", { cwd = "/etc" }))
     assert.equal("x y|", out("", { argv = { "/bin/sh", "-c", [[printf '%s|' "$1"]], "sh", "x y" } }))
@@ -258,7 +259,27 @@ describe("the box", function()
     assert.not_equal(0, run("touch /sys/x").code)
     assert.not_equal(0, run("mount -o remount,rw /sys").code)
     assert.not_equal(0, run("umount /proc/keys").code)
-    assert.not_equal(0, run("mknod /tmp/d b 8 0 && head -c1 /tmp/d").code == 0 and 1 or 2)
+    assert.not_equal(0, run("chmod 0 /proc/keys").code)
+  end)
+
+  box_it("opens no device but its own, whoever made the node", function()
+    local extra = base .. "/nodes"
+    sh(("mkdir -p %s/cache && mknod -m 666 %s/zero c 1 5 && mknod -m 666 %s/disk b 7 0 && mknod -m 666 %s/cache/zero c 1 5")
+      :format(extra, extra, extra, extra))
+    local more = { lowers = { image, extra }, mounts = { { type = "cache", target = "/c", source = extra .. "/cache" },
+      { type = "tmpfs", target = "/t" } } }
+    for _, node in ipairs { "/zero", "/disk", "/c/zero" } do
+      assert.matches("Permission denied", run("head -c 1 " .. node, more).out)
+    end
+    for _, dir in ipairs { "/", "/dev/", "/t/", "/c/", "/dev/shm/", "/tmp/" } do
+      assert.matches("Permission denied", run(("mknod %sz c 1 5 && head -c 1 %sz"):format(dir, dir), more).out, dir)
+    end
+    assert.equal("1", out("head -c 1 /zero | wc -c", { lowers = { image, extra }, security = "insecure" }))
+    local given = { type = "bind", target = "/given", source = "/dev/zero", ro = true }
+    assert.equal("1", out("head -c 1 /given | wc -c", { mounts = { given } }))
+    local mode = output "stat -c %a /dev/null"
+    run "chmod 600 /dev/null; chown 1:1 /dev/null; rm /dev/null"
+    assert.equal(mode, output "stat -c %a /dev/null")
   end)
 
   box_it("has its own devices, terminals and shared memory", function()
@@ -325,13 +346,14 @@ describe("mounts", function()
   end)
 
   box_it("mounts tmpfs and secrets, which no file system of the host holds", function()
-    local r = run("cat /run/secrets/t; stat -c '%a %u:%g' /run/secrets/t; grep -E ' /(scratch|run/secrets/t) ' /proc/mounts; touch /scratch/x", {
+    local r = run("cat /run/secrets/t; stat -c '%a %u:%g' /run/secrets/t; "
+      .. "grep -E ' /(scratch|run/secrets/t) ' /proc/mounts; touch /scratch/x", {
       mounts = { { type = "secret", target = "/run/secrets/t", data = "s\0cret\n", mode = 256, uid = 7, gid = 8 },
         { type = "tmpfs", target = "/scratch", size = 1 << 20 } } })
     assert.equal(0, r.code, r.out)
     assert.equal("s\0cret\n400 7:8\n", r.out:sub(1, 15))
     assert.matches("/run/secrets/t tmpfs ro,nosuid,nodev,noexec", r.out, 1, true)
-    assert.matches("/scratch tmpfs rw,nosuid,relatime,size=1024k", r.out, 1, true)
+    assert.matches("/scratch tmpfs rw,nosuid,nodev,relatime,size=1024k", r.out, 1, true)
     assert.equal("", output(("grep -rl cret %s || true"):format(r.upper)))
   end)
 
@@ -391,7 +413,8 @@ describe("a hostile image", function()
   box_it("cannot have mount targets made outside (CVE-2024-23652)", function()
     local outside = base .. "/outside"
     sh("mkdir " .. outside)
-    local lowers = hostile(("ln -s %s link; ln -s ../../../../../../..%s up; mkdir d; ln -s ../../..%s/deep d/x; ln -s /proc/self/root/tmp magic")
+    local lowers = hostile(("ln -s %s link; ln -s ../../../../../../..%s up; mkdir d; "
+      .. "ln -s ../../..%s/deep d/x; ln -s /proc/self/root/tmp magic")
       :format(outside, outside, outside))
     local mounts = { { type = "tmpfs", target = "/link/made" }, { type = "tmpfs", target = "/up/two" },
       { type = "secret", target = "/d/x", data = "s" } }
@@ -416,7 +439,8 @@ describe("a hostile image", function()
   box_it("may have links in the place of /proc, /dev, /sys and /etc/resolv.conf", function()
     local lowers = hostile("mkdir real etc; ln -s real proc; ln -s /other/dev dev; ln -s ../../../../../sys2 sys; "
       .. "ln -s ../run/stub/resolv.conf etc/resolv.conf")
-    local r = assert(run("readlink /etc/resolv.conf; grep -c nameserver /etc/resolv.conf; cat /proc/self/comm; ls /sys2 | head -1; [ -c /dev/null ] && echo dev",
+    local r = assert(run("readlink /etc/resolv.conf; grep -c nameserver /etc/resolv.conf; "
+      .. "cat /proc/self/comm; ls /sys2 | head -1; [ -c /dev/null ] && echo dev",
       { lowers = lowers }))
     assert.matches("^../run/stub/resolv.conf\n%d+\ncat\n%w+\ndev\n$", r.out)
   end)
@@ -476,7 +500,8 @@ describe("the end", function()
       local image, upper, work = ...
       keep = assert(sandbox.spawn { lowers = { image }, upper = upper, work = work,
         argv = { "/bin/sh", "-c", "trap '' TERM HUP INT; sleep 98765 & sleep 98765" } })
-      process.run { cmd = { "sh", "-c", "until [ $(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -cx 9876[5]) -gt 1 ]; do :; done; kill -9 $PPID" } }
+      process.run { cmd = { "sh", "-c", "until [ $(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' "
+        .. "| grep -cx 9876[5]) -gt 1 ]; do :; done; kill -9 $PPID" } }
     ]]
     local upper, work = dirs()
     output("exec 2>/dev/null; " .. child.command(code, image, upper, work) .. "; true")
@@ -555,7 +580,8 @@ describe("sandbox.enter", function()
   end)
 
   rootless_it("makes an ordinary user root of a namespace with one id, where owners cannot change", function()
-    local text, upper = as_nobody("id -u; touch /f; chown 33:33 /f && stat -c %u:%g /f; mknod /dev/x c 1 3; echo $?; rm /etc/keep; ls /sys/class/net; grep -E 'CapEff|Seccomp:' /proc/self/status")
+    local text, upper = as_nobody("id -u; touch /f; chown 33:33 /f && stat -c %u:%g /f; mknod /dev/x c 1 3; "
+      .. "echo $?; rm /etc/keep; ls /sys/class/net; grep -E 'CapEff|Seccomp:' /proc/self/status")
     assert.matches("^rootless%-single\t65534\t0\t", text)
     assert.matches("\n0\n0:0\n0\nlo\n", text)
     assert.matches("CapEff:\t00000000a80425fb\nSeccomp:\t2\ncode 0$", text)

@@ -1,0 +1,99 @@
+---@meta bakery.sandbox
+
+--- Runs commands over image layers, isolated from the host. Calls marked (async) let other tasks run.
+---@class bakery.sandboxlib
+local M = {}
+
+---@class bakery.sandbox.probe_result
+---@field root boolean real root
+---@field userns boolean user namespaces can be made
+---@field overlay boolean overlayfs as root
+---@field overlay_userxattr boolean overlayfs in a user namespace
+---@field newuidmap boolean the tool is there
+---@field subuid_count integer subordinate ids of this user
+---@field seccomp boolean
+---@field pidfd boolean
+---@field net boolean network namespaces
+---@field proc boolean a fresh /proc can be mounted
+---@field cgroup "v1"|"v2"|"hybrid"|"none"
+---@field tier string "A" root … "D" rootless with id ranges, "E" with one id, "F" and "G" no RUN
+---@field reasons table<string, string> why something does not work, and what would change that
+
+--- What works here, by trying it in throw-away processes.
+---@return bakery.sandbox.probe_result
+function M.probe() end
+
+--- Makes this process root of namespaces in which sandboxes can run; afterwards files are made under
+--- the final id map. Call it once, before anything starts a thread; later calls do nothing.
+---@return { mode: "root"|"rootless-range"|"rootless-single" }|nil
+---@return table? err
+function M.enter() end
+
+---@class bakery.sandbox.mount
+---@field type "bind"|"cache"|"tmpfs"|"secret"
+---@field target string absolute, inside
+---@field source? string host path (bind, cache; secret without data)
+---@field subpath? string below source, resolved inside it
+---@field data? string content of a secret; it exists nowhere else
+---@field ro? boolean
+---@field size? integer bytes (tmpfs)
+---@field mode? integer permissions (tmpfs: 01777, secret: 0400)
+---@field uid? integer owner of a secret
+---@field gid? integer
+
+---@class bakery.sandbox.spec
+---@field lowers? string[] layer directories, lowest first; none: an empty root
+---@field upper string directory that receives the changes, in overlayfs form
+---@field work string empty directory on the same file system
+---@field argv string[]
+---@field env? string[] "K=V"
+---@field cwd? string must exist; default "/"
+---@field uid? integer
+---@field gid? integer
+---@field groups? integer[]
+---@field hostname? string default "buildkitsandbox"
+---@field network? "host"|"none" default "host"
+---@field mounts? bakery.sandbox.mount[]
+---@field stdin? integer descriptor, default /dev/null
+---@field stdout? integer descriptor, copied; default /dev/null
+---@field stderr? integer
+---@field userxattr? boolean layers carry user.overlay.* (rootless)
+---@field security? "default"|"strict"|"insecure" strict: no_new_privs; insecure: no isolation of privileges
+---@field shm_size? integer bytes, default 64 MiB
+---@field add_hosts? string[] "name:address"
+---@field resolv_conf? string|false file; default the host's, false: the image's own
+
+---@class bakery.sandbox.box closes with <close>; a collected box is killed too
+local Box = {}
+
+--- Starts a command (async): returns when it has been executed.
+---@param spec bakery.sandbox.spec
+---@return bakery.sandbox.box|nil box
+---@return table? err sandbox.not_found (127), sandbox.not_executable (126), or an errno with the failing step
+function M.spawn(spec) end
+
+--- Waits for the end of the command (async); nothing it started is left then.
+---@return { code: integer, signal?: integer, seconds: number, oom: boolean, stubs: string[] }|nil
+---@return table? err
+function Box:wait() end
+
+--- Signals the command (pid 1 of the box: signals it does not handle have no effect, but KILL).
+---@param signal? integer default KILL
+---@return boolean delivered
+function Box:kill(signal) end
+
+--- Process id of the command on the host, nil when closed.
+---@return integer|nil
+function Box:pid() end
+
+--- Kills everything in the box and returns when it is gone (async).
+function Box:close() end
+
+--- Ranges of subordinate ids in the text of /etc/subuid or /etc/subgid.
+---@param text string
+---@param user string name
+---@param uid integer
+---@return { first: integer, count: integer }[]
+function M.subids(text, user, uid) end
+
+return M
