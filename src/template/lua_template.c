@@ -58,11 +58,15 @@ static void set_place(lua_State *L, const struct bk_tpl_place *p) {
   }
 }
 
-/* nil, error object; the object gets line, col, name, source and stack. */
+/* nil, error object; the object gets line, col, name, source, hint and stack. */
 static int fail(lua_State *L, const struct bk_err *err, const struct bk_tpl_env *env,
                 const struct bk_tpl_run *run) {
   struct bk_tpl_place p;
   bk_lua_fail(L, err);
+  if (bk_tpl_hint(env)) {
+    lua_pushstring(L, bk_tpl_hint(env));
+    lua_setfield(L, -2, "hint");
+  }
   lua_newtable(L);
   for (size_t i = 0;; i++) {
     bool more = run ? bk_tpl_trace(run, i, &p) : i == 0 && bk_tpl_compile_place(env, &p);

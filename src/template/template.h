@@ -153,5 +153,7 @@ struct bk_tpl_place {
 };
 bool bk_tpl_trace(const struct bk_tpl_run *r, size_t level, struct bk_tpl_place *out);
 bool bk_tpl_compile_place(const struct bk_tpl_env *env, struct bk_tpl_place *out);
+/* "did you mean 'x'?" for the last error of the environment, or NULL. */
+const char *bk_tpl_hint(const struct bk_tpl_env *env);
 
 #endif

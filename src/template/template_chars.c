@@ -5,14 +5,20 @@
 
 #include "template/template_run.h"
 
+static locale_t shared;
+
+__attribute__((destructor)) static void drop_locale(void) {
+  if (shared) freelocale(shared);
+  shared = (locale_t)0;
+}
+
 static locale_t utf8_locale(void) {
-  static locale_t loc;
-  locale_t l = __atomic_load_n(&loc, __ATOMIC_ACQUIRE);
+  locale_t l = __atomic_load_n(&shared, __ATOMIC_ACQUIRE);
   if (l) return l;
   l = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
   if (!l) l = newlocale(LC_CTYPE_MASK, "C", (locale_t)0);
   locale_t none = (locale_t)0;
-  if (!__atomic_compare_exchange_n(&loc, &none, l, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+  if (!__atomic_compare_exchange_n(&shared, &none, l, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
     freelocale(l);
     l = none;
   }

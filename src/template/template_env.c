@@ -111,6 +111,7 @@ static void source_line(const struct bk_tpl *t, struct bk_tpl_place *p) {
 struct bk_tpl *bk_tpl_compile(struct bk_tpl_env *env, const char *name, const char *text,
                               size_t len, struct bk_err *err) {
   env->fault = (struct bk_tpl_place){.what = ""};
+  env->hint[0] = '\0';
   if (len > MAX_SOURCE) {
     bk_fail(err, BK_BUILD, "template.limit", "template '%s' is larger than %zu bytes", name,
             MAX_SOURCE);
@@ -293,6 +294,7 @@ static void render(rt *r, struct bk_tpl *tpl, bk_tv vars) {
 
 static void start(rt *r, bk_tv globals, struct bk_err *err) {
   r->err = err;
+  r->env->hint[0] = '\0';
   r->globals = globals.kind == TV_DICT ? globals.u.d : NULL;
   r->deadline = now() + r->env->opt.limits.seconds;
 }

@@ -91,11 +91,18 @@ const struct tpl_fn bk_tpl_filters_pick[] = {
 
 /* --- finding filters and tests --------------------------------------------------------------- */
 
+static const struct tpl_fn *const tables[] = {
+    bk_tpl_filters_text, bk_tpl_filters_seq,  bk_tpl_filters_num,
+    bk_tpl_filters_html, bk_tpl_filters_pick, bk_tpl_filters_bakery};
+
+size_t bk_tpl_filter_tables(const struct bk_tpl_env *env) {
+  return BK_ARRAY_LEN(tables) - !env->opt.bakery;
+}
+
+const struct tpl_fn *bk_tpl_filter_table(size_t i) { return tables[i]; }
+
 const struct tpl_fn *bk_tpl_find_filter(const struct bk_tpl_env *env, const char *s, size_t n) {
-  static const struct tpl_fn *const tables[] = {bk_tpl_filters_text, bk_tpl_filters_seq,
-      bk_tpl_filters_num, bk_tpl_filters_html, bk_tpl_filters_pick, bk_tpl_filters_bakery};
-  size_t count = BK_ARRAY_LEN(tables) - !env->opt.bakery;
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < bk_tpl_filter_tables(env); i++) {
     const struct tpl_fn *f = bk_tpl_find_fn(tables[i], s, n);
     if (f) return f;
   }

@@ -129,7 +129,8 @@ static bk_tv f_title(rt *r, bk_tv *a) {
 
 /* What is short enough comes back as it is, whatever it is. */
 static bk_tv f_truncate(rt *r, bk_tv *a) {
-  bk_tv s = a[0], end = tv_given(a[3]) ? bk_tpl_need_str(r, a[3], "truncate(): end") : tv_strz("...");
+  bk_tv s = a[0], end = tv_strz("...");
+  if (tv_given(a[3])) end = bk_tpl_need_str(r, a[3], "truncate(): end");
   int64_t length = tv_given(a[1]) ? bk_tpl_as_int(r, a[1], "truncate(): length") : 255, leeway = 5;
   int64_t tail = (int64_t)bk_tpl_chars(end), n;
   if (tv_given(a[4]) && a[4].kind != TV_NONE) leeway = bk_tpl_as_int(r, a[4], "truncate(): leeway");

@@ -295,8 +295,9 @@ static void resolve(struct parser *p, struct node *n, bool test) {
   n->u.filter.host = (int64_t)(intptr_t)bk_map_get(own, s->s, s->len);
   if (n->u.filter.host) return;
   n->u.filter.fn = test ? bk_tpl_find_test(s->s, s->len) : bk_tpl_find_filter(p->env, s->s, s->len);
-  if (!n->u.filter.fn && !p->conditional)
-    bk_tpl_syntax(p, n->pos, "there is no %s named '%s'", test ? "test" : "filter", s->s);
+  if (n->u.filter.fn || p->conditional) return;
+  bk_tpl_hint_function(p->env, s->s, s->len, test);
+  bk_tpl_syntax(p, n->pos, "there is no %s named '%s'", test ? "test" : "filter", s->s);
 }
 
 struct node *bk_tpl_filters(struct parser *p, struct node *a, bool start_inline) {

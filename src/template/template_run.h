@@ -127,6 +127,7 @@ struct bk_tpl_env {
   struct bk_arena mem;
   struct bk_tpl_place fault;          /* of the last failed compilation */
   char *fault_name, *fault_source;
+  char hint[80];
   const struct tpl_sym *s_loop, *s_caller, *s_varargs, *s_kwargs, *s_self, *s_super;
 };
 
@@ -257,6 +258,10 @@ bool bk_tpl_class(bk_tv s, const char *cls); /* every character, and at least on
 bool bk_tpl_cp_is(int32_t c, const char *cls);
 const char *bk_tpl_find(bk_tv s, size_t from, bk_tv what);
 
+/* Hints for env->hint (template_hint.c). */
+void bk_tpl_hint_undefined(rt *r, const struct tv_undef *u);
+void bk_tpl_hint_function(struct bk_tpl_env *env, const char *s, size_t len, bool test);
+
 /* --- operators and access (template_ops.c, template_access.c) -------------------------------- */
 
 bk_tv bk_tpl_binary(rt *r, enum tok op, bk_tv a, bk_tv b);
@@ -276,6 +281,8 @@ bk_tv bk_tpl_call_host(rt *r, int64_t fn, struct bk_tpl_args *a, const char *kin
                        const char *name);
 bk_tv bk_tpl_kwarg(struct bk_tpl_args *a, const char *name); /* takes it out; MISSING when absent */
 const struct tpl_fn *bk_tpl_find_fn(const struct tpl_fn *table, const char *s, size_t n);
+size_t bk_tpl_filter_tables(const struct bk_tpl_env *env); /* how many there are */
+const struct tpl_fn *bk_tpl_filter_table(size_t i);
 const struct tpl_fn *bk_tpl_find_filter(const struct bk_tpl_env *env, const char *s, size_t n);
 const struct tpl_fn *bk_tpl_find_test(const char *s, size_t n);
 const struct tpl_fn *bk_tpl_find_method(bk_tv obj, const char *s, size_t n);

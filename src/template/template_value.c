@@ -259,6 +259,7 @@ bk_tv bk_tpl_undef_hint(rt *r, const char *fmt, ...) {
 void bk_tpl_undefined(rt *r, bk_tv v) {
   static const char code[] = "template.undefined";
   const struct tv_undef *u = v.u.p;
+  bk_tpl_hint_undefined(r, u);
   if (u->how == UNDEF_HINT) bk_tpl_raise(r, code, "%s", u->hint);
   int n = u->key.kind == TV_STR ? (int)(u->key.len > 200 ? 200 : u->key.len) : 0;
   if (u->how == UNDEF_NAME) bk_tpl_raise(r, code, "'%.*s' is undefined", n, u->key.u.s);
