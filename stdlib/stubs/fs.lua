@@ -18,7 +18,8 @@ function M.read(path, max) end
 --- Replaces a file atomically: the old content or all of the new, never a part.
 ---@param path string
 ---@param data string
----@param opts? { mode?: integer, sync?: boolean } mode: default 420 (0644); sync: fsync before the rename
+---@param opts? { mode?: integer, sync?: boolean } mode: default 420 (0644); sync: fsync before the
+--- rename
 ---@return true|nil
 ---@return table? err
 function M.write(path, data, opts) end

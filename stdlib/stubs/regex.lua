@@ -56,14 +56,15 @@ function Pattern:fullmatch(s, init) end
 ---@return integer|table|nil last_or_err
 function Pattern:find(s, init) end
 
---- Iterates over all matches; raises the error object when the text is not UTF-8 or the limit is hit.
+--- Iterates over all matches; raises the error object when the text is not UTF-8 or the limit is
+--- hit.
 ---@param s string
 ---@return fun(): bakery.regex.match|nil
 function Pattern:gmatch(s) end
 
---- Replaces every match (the first `max`). A text may refer to groups by \1, \g<1>, \g<name>, has the
---- escapes \n, \t …, and \\ for a backslash; a function gets the match and returns the replacement, or
---- nil or false to keep it.
+--- Replaces every match (the first `max`). A text may refer to groups by \1, \g<1>, \g<name>, has
+--- the escapes \n, \t …, and \\ for a backslash; a function gets the match and returns the
+--- replacement, or nil or false to keep it.
 ---@param s string
 ---@param replacement string|fun(match: bakery.regex.match): string|number|false|nil
 ---@param max? integer

@@ -21,9 +21,11 @@ describe("yaml scalars", function()
     { "0o18", "str", "0o18" }, { "1_000", "str", "1_000" }, { "12:30", "str", "12:30" }, { "-0x1", "str", "-0x1" },
     { "9223372036854775807", "int", math.maxinteger }, { "9223372036854775808", "float", 2.0 ^ 63 },
     { "1e3", "float", 1000.0 }, { "1.", "float", 1.0 }, { ".5", "float", 0.5 }, { "-.5e-1", "float", -0.05 }, { ".", "str", "." },
-    { "1e", "str", "1e" }, { "e3", "str", "e3" }, { ".inf", "float", math.huge }, { "-.INF", "float", -math.huge }, { "+.inf", "float", math.huge },
+    { "1e", "str", "1e" }, { "e3", "str", "e3" },
+    { ".inf", "float", math.huge }, { "-.INF", "float", -math.huge }, { "+.inf", "float", math.huge },
     { "~", "null", yaml.null }, { "null", "null", yaml.null }, { "Null", "null", yaml.null }, { "nULL", "str", "nULL" },
-    { "!!str 1.10", "str", "1.10" }, { "!!int '5'", "int", 5 }, { "!!float 5", "float", 5.0 }, { "! 5", "str", "5" }, { "!x 5", "str", "5" },
+    { "!!str 1.10", "str", "1.10" }, { "!!int '5'", "int", 5 }, { "!!float 5", "float", 5.0 },
+    { "! 5", "str", "5" }, { "!x 5", "str", "5" },
     { "'1'", "str", "1" }, { '"true"', "str", "true" }, { "|\n  1\n", "str", "1\n" }, { ">-\n  1\n", "str", "1" },
   } do
     it(row[1]:gsub("\n", "\\n"), function()
@@ -228,8 +230,11 @@ map:
       yes = true, NO = true, on = true, n = true, ["1.10"] = true, ["012"] = true, ["0b1"] = true, ["1_0"] = true, ["1:30"] = true,
       ["2026-01-01"] = true, [""] = true, [" a"] = true, ["a "] = true, ["a: b"] = true, ["a #b"] = true, ["a:"] = true, ["- a"] = true,
       ["-"] = true, ["---"] = true, ["..."] = true, ["~"] = true, ["null"] = true, ["true"] = true, [".5"] = true, ["1e3"] = true,
-      ["@x"] = true, ["%x"] = true, ["*x"] = true, ["&x"] = true, ["!x"] = true, ["[x"] = true, ["{x"] = true, ["<<"] = true, ["="] = true,
-      ["a\tb"] = true, ["\n"] = true, ["\u{85}"] = true, ["\u{feff}"] = true, ["a\0"] = true, ["|"] = true, [">x"] = true, ["? a"] = true } do
+      ["@x"] = true,
+      ["%x"] = true, ["*x"] = true, ["&x"] = true, ["!x"] = true, ["[x"] = true, ["{x"] = true,
+      ["<<"] = true, ["="] = true,
+      ["a\tb"] = true, ["\n"] = true, ["\u{85}"] = true, ["\u{feff}"] = true, ["a\0"] = true, ["|"] = true, [">x"] = true,
+      ["? a"] = true } do
       local out = yaml.dump(text)
       assert.are.equal(want, out:match("^[\"']") ~= nil, out)
       assert.are.equal(text, yaml.load(out))
