@@ -3,6 +3,7 @@ world.pending = pending
 local fs = require "bakery.fs"
 local json = require "bakery.json"
 local peers = require "lib.peers"
+local process = require "bakery.process"
 
 local store
 
@@ -184,6 +185,43 @@ CMD ["hello"]
     assert.truthy(r.stderr:find("| before", 1, true))
     assert.truthy(r.stderr:find("RUN echo before; exit 7", 1, true))
     assert.equal(1, build(dir, { "--fail-fast", "--jobs", "1" }).code)
+  end)
+
+  it("mounts caches, tmpfs, context files and secrets for one RUN only", function()
+    local dir = world.project { app = [[
+FROM scratch
+COPY base/ /
+ENV PATH=/bin
+RUN --mount=type=cache,target=/c echo one >> /c/log; cat /c/log
+RUN --mount=type=tmpfs,target=/t touch /t/x && test -e /t/x
+RUN --mount=type=bind,source=base/etc,target=/b grep app /b/passwd > /bound
+RUN --mount=type=secret,id=tok wc -c < /run/secrets/tok > /length
+RUN --network=none ls /sys/class/net > /net
+RUN grep CapEff /proc/self/status | cut -f2 > /caps; grep Seccomp: /proc/self/status | cut -f2 > /seccomp
+RUN <<EOF
+#!/bin/cat
+a script
+EOF
+]] }
+    world.write(dir, { ["bakery.yaml"] = (fs.read(dir .. "/bakery.yaml"):gsub("    versions:",
+      "    buildSecrets:\n      - id: tok\n        envVar: BAKERY_TEST_TOKEN\n    versions:", 1)) })
+    local out, s = world.tmp() .. "/oci", world.tmp() .. "/store"
+    local r = ok(build(dir, { "--output", "oci:" .. out, "-v" }, { store = s, env = { BAKERY_TEST_TOKEN = "s3cr3t-value" } }))
+    assert.falsy(r.stderr:find("s3cr3t-value", 1, true))
+    assert.equal(1, process.run({ cmd = { "grep", "-rlq", "s3cr3t-value", s } }).code)
+    if not world.needs "umoci" then return end
+    local tree = peers.tree(out)
+    for _, path in ipairs { "c", "t", "b", "run" } do assert.falsy(tree.exists(path), path) end
+    assert.equal("12\n", tree.content "length")
+    assert.equal("lo\n", tree.content "net")
+    assert.equal("00000000a80425fb\n", tree.content "caps")
+    assert.equal("2\n", tree.content "seccomp")
+    assert.truthy(tree.content("bound"):find("home/app", 1, true))
+    assert.truthy(r.stderr:find("| a script", 1, true), r.stderr)
+    -- the cache stays: a further RUN that uses it sees what the first one wrote
+    world.write(dir, { ["app/1.0.0/Containerfile"] = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\n"
+      .. "RUN --mount=type=cache,target=/c echo two >> /c/log; cat /c/log\n" })
+    assert.truthy(ok(build(dir, {}, { store = s })).stderr:find("| one\n[app-1-0-0] | two", 1, true))
   end)
 
   it("runs ONBUILD triggers of a base", function()

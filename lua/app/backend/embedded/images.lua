@@ -153,6 +153,19 @@ local function unpack_layer(build, layer, lowers)
   return path
 end
 
+-- A layer may stand in a chain twice (two RUNs that change nothing), but overlayfs refuses a
+-- directory that is named twice (ELOOP). The upper one covers all that the lower one has.
+local function distinct(dirs)
+  local seen, out = {}, {}
+  for i = #dirs, 1, -1 do
+    if not seen[dirs[i]] then
+      seen[dirs[i]] = true
+      table.insert(out, 1, dirs[i])
+    end
+  end
+  return out
+end
+
 --- Directories of a chain's layers, lowest first; unpacks what is not there yet.
 ---@return string[]
 function M.lowers(build, chain)
@@ -167,10 +180,10 @@ function M.lowers(build, chain)
   local out = {}
   for i, layer in ipairs(chain) do
     out[i] = build.once:run("layer:" .. layer.diff_id, function()
-      return unpack_layer(build, layer, table.move(out, 1, i - 1, 1, {}))
+      return unpack_layer(build, layer, distinct(table.move(out, 1, i - 1, 1, {})))
     end)
   end
-  return out
+  return distinct(out)
 end
 
 return M
