@@ -438,15 +438,34 @@ E
       end
     end))
 
-    it("agrees with umoci on a layer", needs_root(function()
-      if not os.execute "command -v umoci >/dev/null" then return pending "skipped: needs umoci" end
-      local src, image, bundle = dir(), path "image", path "bundle"
+    it("agrees with umoci and skopeo on compressed layers", needs_root(function()
+      if not os.execute "command -v umoci skopeo >/dev/null" then return pending "skipped: needs umoci and skopeo" end
+      local src, image = dir(), dir "mkdir -p blobs/sha256; echo '{\"imageLayoutVersion\":\"1.0.0\"}' > oci-layout"
       tree("random", src, 21, 60)
+      sh("head -c 5000000 /dev/urandom > " .. q(src) .. "/several-members && touch -d @9 " .. q(src) .. "/several-members")
+      local function put(text)
+        local hex = require "bakery.digest".sha256(text)
+        tar.write(image .. "/blobs/sha256/" .. hex, text)
+        return ('"digest":"sha256:%s","size":%d'):format(hex, #text)
+      end
       local blob = path "layer"
-      assert(archive.pack { dir = src, file = blob, compression = "none" })
-      sh(("umoci init --layout %s && umoci new --image %s:t && umoci raw add-layer --image %s:t %s && umoci unpack --image %s:t %s")
-        :format(q(image), q(image), q(image), q(blob), q(image), q(bundle)) .. " >/dev/null 2>&1")
+      local r = assert(archive.pack { dir = src, file = blob, compression = "gzip" })
+      local config = put(('{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["%s"]}}')
+        :format(r.diff_id))
+      local manifest = put(([[{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
+        "config":{"mediaType":"application/vnd.oci.image.config.v1+json",%s},
+        "layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip",%s}]}]]):format(config, put(tar.read(blob))))
+      tar.write(image .. "/index.json", ([[{"schemaVersion":2,"manifests":[{%s,
+        "mediaType":"application/vnd.oci.image.manifest.v1+json",
+        "annotations":{"org.opencontainers.image.ref.name":"t"}}]}]]):format(manifest))
+      local bundle, archived, copied, fs = path "bundle", path "docker.tar", path "dir", path "fs"
+      sh(("umoci unpack --image %s:t %s >/dev/null 2>&1"):format(q(image), q(bundle)))
       assert.are.equal(tree("list-seconds", src), tree("list-seconds", bundle .. "/rootfs"))
+      sh(("skopeo copy -q oci:%s:t docker-archive:%s"):format(q(image), q(archived))) -- decompresses
+      sh("mkdir " .. q(copied) .. " && tar -xf " .. q(archived) .. " -C " .. q(copied))
+      sh(("cp %s/%s.tar %s"):format(q(copied), r.diff_id:match ":(.*)", q(blob)))
+      assert(snapshot.apply { blob = blob, dir = fs, diff_id = r.diff_id })
+      assert.are.equal(tree("list-seconds", src), tree("list-seconds", fs))
     end))
   end)
 
