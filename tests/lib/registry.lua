@@ -49,13 +49,27 @@ function M.wait(what, fn, seconds)
   error("timeout: " .. what)
 end
 
-function M.tmpdir() return capture("mktemp -d /tmp/bakery-test-XXXXXX") end
+-- Removes the directories it is told of when we end, however that happens.
+local janitor
 
---- A background program whose life is tied to ours; its output goes to `log`. Returns stop().
+--- A new directory that goes away with the test process.
+function M.tmpdir()
+  if not janitor then
+    janitor = assert(io.popen("exec setsid sh -c " .. quote(
+      'while read -r dir; do set -- "$@" "$dir"; done; rm -rf --one-file-system -- "$@"'), "w"))
+    janitor:setvbuf("line")
+  end
+  local dir = capture("mktemp -d /tmp/bakery-test-XXXXXX")
+  janitor:write(dir, "\n")
+  return dir
+end
+
+--- A background program whose life is tied to ours; its output goes to `log`. Returns stop(). The
+--- shell that waits for our end has a session of its own: who kills our process group misses it.
 function M.daemon(command, log, dir)
   local script = ("%s >%s 2>&1 </dev/null & pid=$!; read -r _; kill $pid 2>/dev/null; " ..
     "wait $pid 2>/dev/null; %s"):format(command, quote(log), dir and "rm -rf " .. quote(dir) or ":")
-  local pipe = assert(io.popen("sh -c " .. quote(script), "w"))
+  local pipe = assert(io.popen("exec setsid sh -c " .. quote(script), "w"))
   pipe:setvbuf("no")
   return function()
     if not pipe then return end
