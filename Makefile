@@ -121,7 +121,7 @@ TEST_PACKAGES := lua5.4 lua-busted lua-check lua-filesystem docker-registry skop
   crun python3 python3-jinja2 python3-yaml mmdebstrap busybox-static uidmap libcap2-bin util-linux \
   apache2-utils openssl procps time attr curl shellcheck man-db bash-completion zsh fish gzip bzip2 \
   xz-utils zstd tar
-FUZZ_PACKAGES := clang llvm
+FUZZ_PACKAGES := clang llvm libclang-rt-14-dev
 
 # Installs what is missing; silent and offline when nothing is.
 define install_packages
@@ -165,7 +165,8 @@ parity: ## plans, files and validation beside the reference's, from PyPI
 	@$(MAKE) -s build/bakery
 	@build/bakery lua tests/parity/run.lua build/parity
 
-fuzz: ## libFuzzer on every parser, FUZZ_SECONDS each (clang)
+fuzz: deps-build ## libFuzzer on every parser, FUZZ_SECONDS each (20)
+	$(call install_packages,$(FUZZ_PACKAGES))
 	@sh tests/fuzz/run.sh $(or $(FUZZ_SECONDS),20)
 
 # --- installation ---------------------------------------------------------------------------------

@@ -8,6 +8,10 @@ local only = { table.unpack(arg) }
 local passed, failed, skipped = 0, 0, 0
 local bad = {}
 
+-- Programs of `make peers`.
+local peers = fs.realpath "build/peers/bin"
+if peers then process.setenv("PATH", peers .. ":" .. os.getenv "PATH") end
+
 local function wanted(name)
   if #only == 0 then return true end
   for _, o in ipairs(only) do if name:find(o, 1, true) then return true end end

@@ -32,8 +32,10 @@ void *bk_map_set(struct bk_map *m, const char *key, size_t len, void *value);
 void *bk_map_del(struct bk_map *m, const char *key, size_t len);
 void bk_map_free(struct bk_map *m); /* leaves an empty, usable map */
 
-#define bk_map_each(e, m)                                                        \
-  for (struct bk_map_entry *e = (m)->entries, *e##_end = e + (m)->count; e < e##_end; e++) \
+#define bk_map_each(e, m)                                             \
+  for (struct bk_map_entry *e = (m)->entries,                         \
+                           *e##_end = (m)->count ? e + (m)->count : e; \
+       e < e##_end; e++)                                              \
     if (e->key)
 
 #endif
