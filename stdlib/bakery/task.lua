@@ -35,6 +35,12 @@ function Task:status() return self._t:status() end
 local function is_cancelled(err) return type(err) == "table" and err.code == "cancelled" end
 M.is_cancelled = is_cancelled
 
+-- Waits until a loop task has ended, whatever happens to the caller meanwhile.
+local function settle(t)
+  local ok, err
+  repeat ok, err = pcall(t.wait, t) until ok or not is_cancelled(err)
+end
+
 -- Waits for all of `tasks`; on the first failure cancels the rest, waits for them, raises it. A
 -- caller that is cancelled itself takes its children along.
 local function join(tasks)
@@ -56,10 +62,7 @@ local function join(tasks)
     if not ok and not first then first, failed = true, err end
   end
   if first then for _, t in ipairs(tasks) do t:cancel() end end
-  for _, w in ipairs(watchers) do
-    local ok, err = pcall(w.wait, w)
-    if not ok and not first then first, failed = true, err end
-  end
+  for _, w in ipairs(watchers) do settle(w) end
   if first then error(failed, 0) end
 end
 
@@ -204,7 +207,8 @@ function Once:run(key, fn)
   end
 end
 
---- fn(...) with a time limit; raises an error of class `timeout` when it is over.
+--- fn(...) with a time limit; raises an error of class `timeout` when it is over. Either way fn has
+--- ended, closers included, when this returns.
 ---@param seconds number
 ---@param fn function
 function M.timeout(seconds, fn, ...)
@@ -215,15 +219,20 @@ function M.timeout(seconds, fn, ...)
     timed_out = true
     t:cancel()
   end)
-  local r = table.pack(pcall(t.wait, t))
+  local r = table.pack(pcall(t._t.wait, t._t))
   timer:cancel()
-  if r[1] then return table.unpack(r, 2, r.n) end
-  if timed_out and is_cancelled(r[2]) then
-    error(setmetatable({ class = "timeout", code = "timeout",
-      message = ("timed out after %g s"):format(seconds) }, getmetatable(r[2])), 0)
+  if not r[1] then -- the caller itself was cancelled
+    t:cancel()
+    settle(t._t)
+    error(r[2], 0)
   end
-  if not timed_out then t:cancel() end
-  error(r[2], 0)
+  if r[2] then return table.unpack(r, 3, r.n) end
+  local err = r[3]
+  if timed_out and is_cancelled(err) then
+    error(setmetatable({ class = "timeout", code = "timeout",
+      message = ("timed out after %g s"):format(seconds) }, getmetatable(err)), 0)
+  end
+  error(err, 0)
 end
 
 M.sleep = loop.sleep

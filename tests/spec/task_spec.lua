@@ -124,6 +124,31 @@ describe("task", function()
     assert.equal(7, (task.timeout(5, function() return 7 end)))
   end)
 
+  it("leaves nothing running behind a timeout or a cancelled caller", function()
+    local closed = 0
+    local function work()
+      local guard <close> = setmetatable({}, { __close = function() -- luacheck: ignore
+        loop.sleep(0.02)
+        closed = closed + 1
+      end })
+      loop.sleep(30)
+    end
+    assert.is_false((pcall(task.timeout, 0.01, work)))
+    assert.equal(1, closed)
+    for _, run in ipairs { function() task.timeout(30, work) end, function() task.all { work } end } do
+      closed = 0
+      local t = task.spawn(run)
+      loop.sleep(0.01)
+      t:cancel()
+      loop.sleep(0.005)
+      t:cancel() -- insisting does not tear the children off
+      local ok, err = t:try_wait()
+      assert.is_false(ok)
+      assert.is_true(task.is_cancelled(err))
+      assert.equal(1, closed)
+    end
+  end)
+
   it("works through a user's own coroutine", function()
     local gen = coroutine.wrap(function() for i = 1, 3 do loop.sleep(0.001) coroutine.yield(i) end end)
     local t = task.spawn(function() return gen() + gen() + gen() end)
