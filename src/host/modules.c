@@ -6,17 +6,13 @@
   X(archive) X(digest) X(fs) X(http) X(json) X(loop) X(oci) X(process) X(regex) X(sandbox)    \
   X(snapshot) X(store) X(tag) X(template) X(version) X(yaml)
 
-#define DECLARE(m) __attribute__((weak)) int luaopen_bakery_##m(lua_State *L);
+#define DECLARE(m) int luaopen_bakery_##m(lua_State *L);
 MODULES(DECLARE)
 
 void bk_modules_preload(lua_State *L) {
 #define ENTRY(m) {"bakery." #m, luaopen_bakery_##m},
   static const luaL_Reg modules[] = {MODULES(ENTRY){NULL, NULL}};
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-  for (size_t i = 0; i + 1 < sizeof modules / sizeof modules[0]; i++) {
-    if (!modules[i].func) continue;
-    lua_pushcfunction(L, modules[i].func);
-    lua_setfield(L, -2, modules[i].name);
-  }
+  luaL_setfuncs(L, modules, 0);
   lua_pop(L, 1);
 }
