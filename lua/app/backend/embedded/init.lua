@@ -56,7 +56,7 @@ function M.open(opts)
   }, Backend)
   self.slots = task.semaphore(opts.jobs or self.cpus)
   self.store = fail.within("open store", store.open(store_dir, { create = true, mode = entered.mode }))
-  self.client = oci.client(opts.registry or {})
+  self.client = fail.check(oci.client(opts.registry or {}))
   if opts.no_cache then self.salt = digest.sha256(tostring(loop.now()) .. process.pid()) end
   self.run_id = opts.run_id or (os.date("!%Y%m%dT%H%M%SZ") .. "-" .. process.pid())
   return self
