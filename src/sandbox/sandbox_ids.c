@@ -209,8 +209,13 @@ int bk_sandbox_enter(enum bk_sandbox_mode *mode, struct bk_err *err) {
   else if (enter_userns(err))
     return -1;
   /* Mounts of the host still come in, ours do not get out. */
-  if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL))
-    return bk_fail_errno(err, errno, "sandbox: make mounts private");
+  if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL)) {
+    int e = errno;
+    bk_fail_errno(err, e, "sandbox: make mounts private");
+    return e == EINVAL ? bk_err_wrap(err, "the root directory is not a mount point (a plain chroot: "
+                                          "bind-mount it onto itself before entering it)")
+                       : -1;
+  }
   *mode = mode_now;
   return 0;
 }
