@@ -389,6 +389,12 @@ E
       }
       assert(r, err)
       assert.are.equal("1000", stat("%Y", outside .. "/sub"))
+      local ok, why, d = apply {
+        { name = "a/", type = "5" }, { name = "a/sub/", type = "5", mtime = 7 },
+        { name = "b/", type = "5" }, { name = "b/sub/", type = "5", mtime = 6 }, { name = "b", type = "2", link = "a" },
+      }
+      assert(ok, why)
+      assert.are.equal("7", stat("%Y", d .. "/a/sub"))
     end))
 
     it("refuses device nodes without privileges, but not whiteouts", needs_root(function()
@@ -501,6 +507,13 @@ E
       local lower = dir "echo aaaa > f; touch -d @5.5 f"
       local upper = dir "echo bbbb > f; touch -d @5.5 f"
       assert.are.equal("", (commit(upper, { lower })))
+    end))
+
+    it("keeps an unchanged copy that got a second link", needs_root(function()
+      local lower = dir "echo x > a; touch -d @5 a"
+      local upper = dir(("cp -a %s/a a; ln a b"):format(q(lower)))
+      assert.are.equal("./a ./b", (commit(upper, { lower })))
+      assert.are.equal("2", stat("%h", upper .. "/a"))
     end))
 
     it("drops whiteouts of nothing, sockets and overlay's own marks", needs_root(function()
