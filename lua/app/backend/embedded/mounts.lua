@@ -49,14 +49,13 @@ end
 local Prepared = {}
 Prepared.__index = Prepared
 Prepared.__close = function(self)
-  for _, path in ipairs(self.private) do fs.remove(path, { recursive = true }) end
   for _, lock in ipairs(self.held) do lock:close() end
 end
 
---- Makes the mounts ready for sandbox.spawn; secrets live in a private file that goes with the step.
+--- Makes the mounts ready for sandbox.spawn; a secret's bytes go into the sandbox only, never to a disk.
 ---@return table { mounts=, env=, stubs= } to be closed
 function M.prepare(build, where, step, tmp)
-  local self = setmetatable({ mounts = {}, env = {}, stubs = {}, private = {}, held = {} }, Prepared)
+  local self = setmetatable({ mounts = {}, env = {}, stubs = {}, held = {} }, Prepared)
   local function target(m, default)
     local path = m.target or default
     return fs.is_absolute(path) and path or fs.join(step.cwd, path)
@@ -84,12 +83,8 @@ function M.prepare(build, where, step, tmp)
       if value then
         if m.env then self.env[#self.env + 1] = m.env .. "=" .. value end
         if m.target or not m.env then
-          local dir = fail.check(fs.tmpdir("bakery-secret", { memory = true }))
-          self.private[#self.private + 1] = dir
-          local file = dir .. "/secret"
-          fail.check(fs.write(file, value, { mode = m.mode or 256 }))
-          self.mounts[#self.mounts + 1] = { type = "bind", target = target(m, "/run/secrets/" .. fs.basename(id)),
-            source = file, ro = true, uid = m.uid, gid = m.gid }
+          self.mounts[#self.mounts + 1] = { type = "secret", target = target(m, "/run/secrets/" .. fs.basename(id)),
+            data = value, mode = m.mode, uid = m.uid, gid = m.gid }
         end
       end
     end
