@@ -132,7 +132,7 @@ function Context:report()
     fail.check(require("bakery.fs").write(a.metadata_file, text))
   end
   if a.summary_format == "json" then
-    io.stdout:write(json.encode(results_doc.document(self, nil), { indent = 2 }), "\n")
+    io.stdout:write(json.encode(results_doc.document(self, nil), { indent = 2, lossy = true }), "\n")
   elseif a.summary ~= false and not a.quiet and not a.json then
     self.reporter:finish()
     io.stderr:write(table.concat(results_doc.summary(self), "\n"), "\n")
@@ -169,7 +169,7 @@ function Context:close(err)
   if backend then backend:close() end
   self.reporter:finish()
   for _, f in ipairs(self.failures) do io.stderr:write("bakery: ", f.message, "\n") end
-  if self.args.json and not err then io.stdout:write(json.encode(results_doc.document(self, class), { indent = 2 }), "\n") end
+  if self.args.json and not err then io.stdout:write(json.encode(results_doc.document(self, class), { indent = 2, lossy = true }), "\n") end
   return exit.code[class]
 end
 

@@ -50,7 +50,7 @@ end
 
 --- Writes the document; a directory that cannot be written is reported once, never fatal.
 function M.write(ctx, class)
-  local text = json.encode(M.document(ctx, class), { indent = 2 }) .. "\n"
+  local text = json.encode(M.document(ctx, class), { indent = 2, lossy = true }) .. "\n"
   if ctx.args.results then
     local ok, err = fs.write(ctx.args.results, text)
     if not ok then error(err, 0) end

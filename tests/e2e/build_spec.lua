@@ -224,6 +224,16 @@ EOF
     assert.truthy(ok(build(dir, {}, { store = s })).stderr:find("| one\n[app-1-0-0] | two", 1, true))
   end)
 
+  it("takes output that is no text in every form of progress", function()
+    local dir = world.project { app = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN printf '\\377\\001\\n'; exit 3\n" }
+    for _, kind in ipairs { "json", "plain", "quiet" } do
+      local r = world.bakery { "build", "-C", dir, "--store", store, "--progress", kind, "--json" }
+      assert.equal(1, r.code, kind .. r.stderr)
+      assert.falsy(r.stderr:find("UTF-8", 1, true), r.stderr)
+      assert.equal("failed", json.decode(r.stdout).targets[1].status)
+    end
+  end)
+
   it("runs ONBUILD triggers of a base", function()
     local dir = world.project({ abase = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nONBUILD RUN echo triggered > /t\n",
       app = "FROM registry.example.com/t/abase:1.0.0\nRUN cat /t\n" }, { registry = "registry.example.com/t" })

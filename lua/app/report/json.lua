@@ -34,7 +34,7 @@ local function plain(e)
   return o
 end
 
-function Json:event(e) io.stderr:write(json.encode(plain(e)), "\n") end
+function Json:event(e) io.stderr:write(json.encode(plain(e), { lossy = true }), "\n") end
 function Json:finish() end
 
 return M
