@@ -18,7 +18,7 @@ enum op_kind {
   OP_SUPPORT,  /* tmpfs for our own files, over the host path `path` */
   OP_FILE,     /* data -> support file `source` */
   OP_EMPTY,    /* support directory `source` */
-  OP_MOUNT,    /* new file system `fstype` with `conf` at `path` */
+  OP_MOUNT,    /* new file system `fstype` with `conf` at `path`; not allowed: the host's `source` */
   OP_BIND,     /* host path or support file `source` at `path` */
   OP_NODE,     /* character device `path` */
   OP_LINK,     /* symlink `path` -> source */

@@ -355,6 +355,7 @@ int sandbox_do_empty(struct plan *p, const struct op *op) {
 
 int sandbox_do_mount(struct plan *p, const struct op *op) {
   int mnt = new_mount(op->fstype, op->conf, op->attrs);
+  if (mnt < 0 && errno == EPERM && op->source) return sandbox_do_bind(p, op);
   if (mnt < 0) return forgive(op, fail_at(p, op->path, op->fstype));
   struct op plain = *op; /* the attributes are set already */
   plain.attrs = 0;

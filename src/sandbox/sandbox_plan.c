@@ -80,14 +80,13 @@ static void add_dev(struct plan *p) {
 
 static void add_kernel(struct plan *p, bool insecure) {
   unsigned long safe = NOSUID | NODEV | NOEXEC;
-  add(p, (struct op){.kind = OP_MOUNT, .path = "/proc", .fstype = "proc", .attrs = safe});
+  /* An outer container that masks parts of /proc may not mount a fresh one. Its own still serves:
+   * /proc/self is right in it, other numbers are those of the outer pid namespace. */
+  add(p, (struct op){.kind = OP_MOUNT, .path = "/proc", .fstype = "proc", .source = "/proc", .attrs = safe});
   add_dev(p);
-  /* sysfs belongs to the network namespace: without one of our own the host's is bound. */
-  if (p->userns && !p->spec->private_net)
-    add(p, (struct op){.kind = OP_BIND, .path = "/sys", .source = "/sys", .attrs = safe | RDONLY});
-  else
-    add(p, (struct op){.kind = OP_MOUNT, .path = "/sys", .fstype = "sysfs",
-                       .attrs = insecure ? safe : safe | RDONLY});
+  /* sysfs belongs to the network namespace, and that to a user namespace. */
+  add(p, (struct op){.kind = OP_MOUNT, .path = "/sys", .fstype = "sysfs", .source = "/sys",
+                     .attrs = insecure ? safe : safe | RDONLY});
   if (!p->userns && access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0)
     add(p, (struct op){.kind = OP_MOUNT, .path = "/sys/fs/cgroup", .fstype = "cgroup2", .own = true,
                        .optional = true, .attrs = insecure ? safe : safe | RDONLY});

@@ -116,8 +116,6 @@ static int fail_exec(const struct plan *p, struct bk_err *err) {
 
 static const char *hint(const struct plan *p) {
   const struct op *op = p->failed;
-  if (op->kind == OP_MOUNT && op->fstype && strcmp(op->fstype, "proc") == 0 && p->error == EPERM)
-    return " (an outer container hides parts of /proc; it needs an unmasked one)";
   if (op->kind == OP_OVERLAY && p->error == EINVAL)
     return " (is the store on overlayfs, or on a file system without d_type or xattrs?)";
   if (op->kind == OP_OVERLAY && (p->error == ENODEV || p->error == EPERM))

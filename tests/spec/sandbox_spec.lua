@@ -473,10 +473,11 @@ describe("the end", function()
 
   box_it("comes with a cancel at any moment of the start", function()
     for i = 0, 30 do
-      local t = loop.spawn(function() run "sleep 98763" end)
+      local t = loop.spawn(function() return run "sleep 98763" end)
       if i > 0 then loop.sleep(i * 0.0005) end
       t:cancel()
-      assert.is_false((t:wait()))
+      local ok, r, err = t:wait()
+      assert.is_false(ok, ("%s %s"):format(r and r.out or r, err))
     end
     assert.is_true(eventually(function() return running "98763" == 0 end))
   end)
@@ -550,7 +551,7 @@ describe("sandbox.enter", function()
   ]]
 
   -- Runs ENTER as an ordinary user, optionally with a range of subordinate ids.
-  local function as_nobody(line, range, uid)
+  local function as_nobody(line, range, uid, prepare)
     local home = base .. "/nobody"
     if not os.execute("test -d " .. home) then
       sh(("chmod 755 %s && mkdir %s && chown 65534:65534 %s"):format(base, home, home))
@@ -563,8 +564,9 @@ describe("sandbox.enter", function()
     sh("chmod 644 " .. child.files[#child.files])
     local files = range and home .. "/subid" or "/dev/null"
     return output(("unshare -m sh -c %s 2>&1"):format(child.quote(
-      ("mount --bind %s /etc/subuid && mount --bind %s /etc/subgid && cd / && exec setpriv --reuid=65534 --regid=65534 --clear-groups %s")
-      :format(files, files, command)))), run_dir .. "/upper"
+      ("%s; mount --bind %s /etc/subuid && mount --bind %s /etc/subgid && cd / && "
+      .. "exec setpriv --reuid=65534 --regid=65534 --clear-groups %s")
+      :format(prepare or "true", files, files, command)))), run_dir .. "/upper"
   end
 
   local rootless = usable and has "setpriv" and sandbox.probe().overlay_userxattr
@@ -600,6 +602,23 @@ describe("sandbox.enter", function()
     assert.matches("\n33:44\n0\ncode 0$", text)
     assert.equal("100032:100043", output(("stat -c %%u:%%g %s/f"):format(upper)))
     assert.matches("\n1000 1000\ncode 0$", (as_nobody("echo $(id -u) $(id -g)", true, 1000)))
+  end)
+
+  rootless_it("borrows /proc and /sys where fresh ones are not allowed", function()
+    local text = as_nobody("cat /proc/1/comm /proc/self/comm; cat /proc/keys; echo x > /dev/stdout; test -e /sys/class/net && echo sys; "
+      .. "touch /proc/sys/kernel/panic; head -c1 /proc/2/environ", false, 0,
+      "mount --bind /dev/null /proc/keys; mount -t tmpfs none /sys/kernel")
+    assert.matches("^rootless%-single\t65534\t0\t[^\n]*\n([^\n]*)\ncat\nx\nsys\n", text)
+    assert.equal(output "cat /proc/1/comm", text:match("\n([^\n]*)\ncat\n"))
+    assert.matches("panic: Read%-only file system", text)
+    assert.matches("code [1-9]%d*$", text)
+  end)
+
+  rootless_it("works for root with no more capabilities than Docker gives a container", function()
+    local command = child.command(ENTER, image, base .. "/c/u", base .. "/c/w", "touch /f; chown 5:6 /f; stat -c %u:%g /f", 0)
+    assert.matches("^rootless%-range\t0\t0\t[^\n]*\n5:6\ncode 0$", output("setpriv --bounding-set=-all,+chown,+dac_override,"
+      .. "+fsetid,+fowner,+mknod,+net_raw,+setgid,+setuid,+setfcap,+setpcap,+net_bind_service,+sys_chroot,+kill,+audit_write "
+      .. command .. " 2>&1"))
   end)
 
   it("reads subordinate ids, whatever else the file holds", function()
