@@ -66,7 +66,7 @@ end
 ---@param definition table the recipe
 function M.open(values, definition)
   local self = setmetatable({ args = values, arg = values.arg or {}, results = {}, recipe = definition.name,
-    started = loop.now(), run_id = os.date("!%Y%m%dT%H%M%SZ") .. "-" .. require("bakery.process").pid(),
+    started = loop.now(), began = os.time(), run_id = os.date("!%Y%m%dT%H%M%SZ") .. "-" .. require("bakery.process").pid(),
     debug = values.debug, failures = {} }, Context)
   rawset(self, "reporter", report.open(values))
   rawset(self, "say", function(text) self.reporter:event { type = "message", text = text } end)
@@ -166,7 +166,15 @@ function Context:close(err)
   local class = err and "build" or failure_class(self)
   if #self.results > 0 then results_doc.write(self, err and (type(err) == "table" and err.class or "build") or class) end
   local backend = rawget(self, "backend")
-  if backend then backend:close() end
+  if backend then
+    -- A build that found everything in the cache is no history, and must stay fast.
+    local idle = class == "ok" and self.recipe == "build"
+    for _, r in ipairs(self.results) do idle = idle and (r.executed or 0) == 0 end
+    if backend.record and not idle then backend:record { name = self.recipe, status = class, started = self.began,
+      seconds = loop.now() - self.started, run = self.run_id, targets = #self.results }
+    end
+    backend:close()
+  end
   self.reporter:finish()
   for _, f in ipairs(self.failures) do io.stderr:write("bakery: ", f.message, "\n") end
   if self.args.json and not err then io.stdout:write(json.encode(results_doc.document(self, class), { indent = 2, lossy = true }), "\n") end

@@ -97,6 +97,10 @@ CMD ["hello"]
     local second = ok(run())
     assert.truthy(second.stderr:find("4/4", 1, true), second.stderr)
     world.write(dir, { f = "2" })
+    local runs = json.decode(world.bakery({ "store", "runs", "--store", own, "--json" }).stdout)
+    assert.equal(1, #runs) -- the one that did something
+    assert.equal("build", runs[1].name)
+    assert.equal("ok", runs[1].status)
     local third = ok(run())
     assert.truthy(third.stderr:find("2/4", 1, true), third.stderr)
     local fourth = ok(run { "--no-cache" })

@@ -63,6 +63,8 @@ M.list = {
         { name = "max-bytes", type = "int", help = "shrink the store to about this many bytes" },
         { name = "max-age", type = "int", metavar = "DAYS", help = "drop cache entries unused for so long" } },
       run = lazy("store", "gc") },
+    { name = "runs", summary = "the last runs, newest first",
+      options = { { name = "limit", type = "int", min = 1, default = 20, help = "how many" } }, run = lazy("store", "runs") },
     { name = "check", summary = "verify digests of blobs and layers", run = lazy("store", "check") },
   } },
   { name = "doctor", group = "Maintenance", summary = "say what works on this machine and how to fix what does not",

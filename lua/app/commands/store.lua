@@ -60,6 +60,22 @@ function M.gc(values)
   return 0
 end
 
+function M.runs(values)
+  local s <close> = open(values) -- luacheck: ignore
+  local runs = fail.check(s:runs { limit = values.limit })
+  if values.json then
+    session.print_json(json.array(runs))
+    return 0
+  end
+  local rows = { { "WHEN", "RECIPE", "RESULT", "TARGETS", "TIME", "RUN" } }
+  for _, r in ipairs(runs) do
+    rows[#rows + 1] = { os.date("!%Y-%m-%d %H:%M:%S", math.floor(r.started)), r.name, r.status, tostring(r.targets or "-"),
+      format.seconds(r.seconds or 0), r.run or "-" }
+  end
+  io.stdout:write(table.concat(format.table(rows), "\n"), "\n")
+  return 0
+end
+
 function M.check(values)
   local s <close> = open(values) -- luacheck: ignore
   local problems = fail.check(s:check())

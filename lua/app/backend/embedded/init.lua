@@ -363,6 +363,13 @@ function Backend:open_image(result)
   }
 end
 
+--- Adds a run to the store's history; a history that cannot be written is no reason to fail.
+---@param run table
+function Backend:record(run)
+  local ok, err = self.store:record_run(run)
+  if not ok then self.emit { type = "warning", text = "the run is not in the history: " .. tostring(err) } end
+end
+
 function Backend:close()
   if self.store then
     self.store:close()
