@@ -72,7 +72,8 @@ describe("hostile bases", function()
     assert(fs.write(dir .. "/make.py", MAKE))
     world.run { "python3", dir .. "/make.py", dir .. "/layer.tar", kind, outside }
     local layer = layout(dir .. "/oci", dir .. "/layer.tar")
-    world.run { "skopeo", "copy", "--preserve-digests", "--dest-tls-verify=false", "oci:" .. dir .. "/oci:1", "docker://" .. reg.host .. "/h/" .. kind .. ":1" }
+    world.run { "skopeo", "copy", "--preserve-digests", "--dest-tls-verify=false", "oci:" .. dir .. "/oci:1",
+      "docker://" .. reg.host .. "/h/" .. kind .. ":1" }
     return layer
   end
 

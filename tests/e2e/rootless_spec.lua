@@ -58,6 +58,7 @@ describe("rootless build", function()
       local dir, bin = open_project()
       local r = process.run { cmd = { "su", name, "-c", ("BAKERY_ROOT=%s %s build -C %s --store ~/store --progress plain --output oci:oci")
         :format(os.getenv "BAKERY_ROOT" or "", bin, dir) }, cwd = "/home/" .. name }
+      if r.code ~= 0 and r.stderr:find("user namespace", 1, true) then return pending("needs user namespaces") end
       assert.equal(0, r.code, r.stderr)
       local tree = peers.tree("/home/" .. name .. "/oci")
       assert.equal("0644 1000:50", tree.meta "mine")
@@ -78,7 +79,8 @@ describe("rootless build", function()
     local dir, bin = open_project()
     local home = home_for "65534"
     local env = { SOURCE_DATE_EPOCH = "1700000000", XDG_STATE_HOME = home, HOME = home, BAKERY_ROOT = os.getenv "BAKERY_ROOT" }
-    assert(fs.write(dir .. "/app/1.0.0/Containerfile", "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nWORKDIR /w\nRUN echo a > b && ln -s b c\n"))
+    assert(fs.write(dir .. "/app/1.0.0/Containerfile",
+      "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nWORKDIR /w\nRUN echo a > b && ln -s b c\n"))
     local digests = {}
     for i, prefix in ipairs { { "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups" }, {} } do
       local cmd = table.move(prefix, 1, #prefix, 1, {})

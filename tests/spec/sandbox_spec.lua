@@ -595,6 +595,15 @@ describe("sandbox.enter", function()
     assert.matches("\n0\ncode 0$", as_nobody("id -u", false, 1000))
   end)
 
+  rootless_it("tells apt to stay root where there is one id", function()
+    local line = "cat /etc/apt/apt.conf.d/*; ls /etc"
+    assert.not_matches("\napt\n", (as_nobody(line)))
+    sh(("cd %s/nobody/image/etc && mkdir -p apt/apt.conf.d && chown -R 65534:65534 apt"):format(base))
+    assert.matches('\nAPT::Sandbox::User "root";\n', (as_nobody(line)))
+    assert.not_matches("APT::", (as_nobody(line, true)))
+    sh(("rm -r %s/nobody/image/etc/apt"):format(base))
+  end)
+
   rootless_it("uses ranges of subordinate ids", function()
     if not has "newuidmap" then return pending "skipped: needs uidmap" end
     local text, upper = as_nobody("touch /f; chown 33:44 /f && stat -c %u:%g /f; rm /etc/keep; mkdir /etc/new; id -G", true)
@@ -643,6 +652,9 @@ describe("sandbox.probe", function()
 
   it("sees less with fewer privileges", function()
     if not usable or not has "setpriv" then return pending "skipped: needs root and setpriv" end
+    if not os.execute("setpriv --reuid=65534 --regid=65534 --clear-groups unshare -U true 2>/dev/null") then
+      return pending "skipped: needs user namespaces"
+    end
     local code = "local p = require 'bakery.sandbox'.probe() print(p.tier, p.root, p.overlay, p.overlay_userxattr)"
     local command = child.command(code)
     sh("chmod 644 " .. child.files[#child.files])
