@@ -47,6 +47,7 @@ struct op {
   bool support;    /* `source` is a name in the support tmpfs */
   bool own;        /* may be made without being reported: lies in a mount of ours */
   const char *path, *source, *subpath, *fstype;
+  const char *needs; /* OP_BIND: nothing is done unless this is inside */
   const char *const *conf; /* key, value, …, NULL */
   unsigned long attrs;     /* MOUNT_ATTR_* */
   unsigned mode, uid, gid, dev;

@@ -377,6 +377,11 @@ static int open_source(struct plan *p, const struct op *op) {
 }
 
 int sandbox_do_bind(struct plan *p, const struct op *op) {
+  if (op->needs) {
+    int fd = in_root(p->root_fd, op->needs, O_PATH);
+    if (fd < 0) return 0;
+    close(fd);
+  }
   int tree = open_source(p, op);
   if (tree < 0) return forgive(op, fail_at(p, op->source, "open mount source"));
   struct stat st;
