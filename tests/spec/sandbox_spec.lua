@@ -372,10 +372,12 @@ describe("mounts", function()
   end)
 
   box_it("leaves no mount behind, in the host or in this process", function()
-    local before = output "cat /proc/self/mountinfo"
+    -- Other programs of the machine mount and unmount as well: ours are overlays, or below our folder.
+    local ours = "grep -cE ' - overlay |" .. base .. "' /proc/self/mountinfo || true"
+    local before = output(ours)
     for _ = 1, 3 do run("true", { mounts = { { type = "tmpfs", target = "/t" } } }) end
     run("true", { cwd = "/no/such" })
-    assert.equal(before, output "cat /proc/self/mountinfo")
+    assert.equal(before, output(ours))
   end)
 end)
 
