@@ -69,6 +69,15 @@ char *bk_arena_strndup(struct bk_arena *a, const char *s, size_t n) {
   return p;
 }
 
+void bk_arena_reset(struct bk_arena *a) {
+  while (a->head && a->head->next) {
+    struct bk_arena_block *next = a->head->next;
+    free(a->head);
+    a->head = next;
+  }
+  a->used = a->total = 0;
+}
+
 void bk_arena_free(struct bk_arena *a) {
   while (a->head) {
     struct bk_arena_block *next = a->head->next;

@@ -26,5 +26,6 @@ void *bk_arena_alloc(struct bk_arena *a, size_t n) __attribute__((returns_nonnul
 char *bk_arena_strndup(struct bk_arena *a, const char *s, size_t n)
     __attribute__((returns_nonnull));
 void bk_arena_free(struct bk_arena *a); /* leaves an empty, usable arena */
+void bk_arena_reset(struct bk_arena *a); /* empty as well, but keeps one block for what comes */
 
 #endif

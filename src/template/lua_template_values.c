@@ -132,14 +132,32 @@ static void fill_ordered(struct tpl_bridge *b, struct bk_tpl_run *r, bk_tv d, in
 
 struct pair { bk_tv key, v; };
 
-static int compare_pairs(const void *x, const void *y) {
-  const bk_tv *a = &((const struct pair *)x)->key, *b = &((const struct pair *)y)->key;
-  if (a->kind != b->kind) return (a->kind == TV_STR) - (b->kind == TV_STR);
-  if (a->kind == TV_INT) return a->u.i < b->u.i ? -1 : a->u.i > b->u.i;
-  if (a->kind == TV_FLOAT) return a->u.f < b->u.f ? -1 : a->u.f > b->u.f;
+static int compare_pairs(const void *pa, const void *pb) {
+  const bk_tv *a = &((const struct pair *)pa)->key, *b = &((const struct pair *)pb)->key;
+  bool sa = a->kind == TV_STR, sb = b->kind == TV_STR;
+  if (sa != sb) return sa - sb;
+  if (a->kind == TV_INT && b->kind == TV_INT) return a->u.i < b->u.i ? -1 : a->u.i > b->u.i;
+  if (!sa) {
+    double x = a->kind == TV_INT ? (double)a->u.i : a->u.f;
+    double y = b->kind == TV_INT ? (double)b->u.i : b->u.f;
+    return x < y ? -1 : x > y;
+  }
   size_t n = a->len < b->len ? a->len : b->len;
   int c = n ? memcmp(a->u.s, b->u.s, n) : 0;
   return c ? c : a->len < b->len ? -1 : a->len > b->len;
+}
+
+static void sort_pairs(struct pair *p, size_t n) {
+  if (n > 16) {
+    qsort(p, n, sizeof *p, compare_pairs);
+    return;
+  }
+  for (size_t i = 1; i < n; i++) {
+    struct pair x = p[i];
+    size_t k = i;
+    for (; k > 0 && compare_pairs(&p[k - 1], &x) > 0; k--) p[k] = p[k - 1];
+    p[k] = x;
+  }
 }
 
 static void fill_sorted(struct tpl_bridge *b, struct bk_tpl_run *r, bk_tv d, int idx) {
@@ -164,9 +182,23 @@ static void fill_sorted(struct tpl_bridge *b, struct bk_tpl_run *r, bk_tv d, int
     }
     lua_settop(L, top + 2);
   }
-  qsort(p, n, sizeof *p, compare_pairs);
+  sort_pairs(p, n);
   for (size_t i = 0; i < n; i++) bk_tv_put(r, d, p[i].key, p[i].v);
   lua_settop(L, top);
+}
+
+static int get(void *ud, struct bk_tpl_run *r, int64_t lazy, const char *key, size_t len,
+               bk_tv *out) {
+  struct tpl_bridge *b = ud;
+  lua_State *L = b->L;
+  int top = lua_gettop(L), rc = 1;
+  luaL_checkstack(L, 16, "template values");
+  lua_rawgeti(L, b->anchors, lazy);
+  lua_pushlstring(L, key, len);
+  if (lua_rawget(L, top + 1) != LUA_TNIL) *out = convert(b, r, top + 2);
+  else rc = has_field(L, top + 1, "__pairs") ? -1 : 0; /* there may be more than the table holds */
+  lua_settop(L, top);
+  return rc;
 }
 
 static int fill(void *ud, struct bk_tpl_run *r, bk_tv c, int64_t lazy, struct bk_err *err) {
@@ -323,7 +355,7 @@ static int load(void *ud, const char *name, size_t len, struct bk_buf *text, str
   return rc;
 }
 
-const struct bk_tpl_host bk_tpl_lua_host = {.load = load, .fill = fill, .call = call};
+const struct bk_tpl_host bk_tpl_lua_host = {.load = load, .get = get, .fill = fill, .call = call};
 
 /* --- template.map, template.list ------------------------------------------------------------- */
 

@@ -126,6 +126,9 @@ struct bk_tpl_host { /* functions may be NULL */
   void *ud;
   /* 1 = found and appended to text, 0 = no such template, -1 = failed. */
   int (*load)(void *ud, const char *name, size_t len, struct bk_buf *text, struct bk_err *err);
+  /* One entry of a dict made with this `lazy` number: 1 = found, 0 = there is none, -1 = only fill
+   * can tell. */
+  int (*get)(void *ud, struct bk_tpl_run *r, int64_t lazy, const char *key, size_t len, bk_tv *out);
   /* Puts the elements of the container made with this `lazy` number into it. */
   int (*fill)(void *ud, struct bk_tpl_run *r, bk_tv container, int64_t lazy, struct bk_err *err);
   int (*call)(void *ud, struct bk_tpl_run *r, int64_t fn, const struct bk_tpl_args *args,

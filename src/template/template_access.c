@@ -37,6 +37,19 @@ static bk_tv range_attr(const struct tv_range *g, bk_tv name) {
   return tv_kind(TV_MISSING);
 }
 
+bk_tv bk_tpl_module_attr(const struct tv_module *m, const struct tpl_sym *name) {
+  const struct var *v = bk_tpl_var(m->root, name);
+  return v && v->exported ? v->v : tv_kind(TV_MISSING);
+}
+
+static bk_tv module_item(const struct tv_module *m, bk_tv name) {
+  for (uint32_t i = 0; i < m->root->n; i++) {
+    const struct var *v = &m->root->vars[i];
+    if (v->exported && tpl_same(v->name->s, name.u.s, name.len)) return v->v;
+  }
+  return tv_kind(TV_MISSING);
+}
+
 bk_tv bk_tpl_attr_only(rt *r, bk_tv obj, bk_tv name) {
   bk_tv v = tv_kind(TV_MISSING), *p;
   switch (obj.kind) {
@@ -44,9 +57,7 @@ bk_tv bk_tpl_attr_only(rt *r, bk_tv obj, bk_tv name) {
     case TV_NS:
       p = bk_tpl_get(r, obj.u.d, name);
       return p ? *p : v;
-    case TV_MODULE:
-      p = bk_tpl_get(r, ((struct tv_module *)obj.u.p)->vars, name);
-      return p ? *p : v;
+    case TV_MODULE: return module_item(obj.u.p, name);
     case TV_LOOP: v = bk_tpl_loop_attr(r, obj.u.p, name.u.s, name.len); break;
     case TV_SELF: return bk_tpl_self_block(r, obj.u.p, name.u.s, name.len);
     case TV_BLOCK: return tv_is(name, "super") ? bk_tpl_block_super(r, obj.u.p) : v;
@@ -77,11 +88,12 @@ bk_tv bk_tpl_attr_only(rt *r, bk_tv obj, bk_tv name) {
 
 bk_tv bk_tpl_attr(rt *r, bk_tv obj, const struct tpl_sym *name) {
   if (obj.kind == TV_DICT && !name->method) {
-    bk_tv *p = bk_tpl_get_str(bk_tpl_d(r, obj), name->s, name->len, name->hash);
+    bk_tv *p = bk_tpl_entry(r, obj.u.d, name->s, name->len, name->hash);
     if (p) return *p;
     return bk_tpl_undef_attr(r, obj, bk_tv_text(name->s, name->len));
   }
-  bk_tv key = bk_tv_text(name->s, name->len), v = bk_tpl_attr_only(r, obj, key);
+  bk_tv key = bk_tv_text(name->s, name->len), v;
+  v = obj.kind == TV_MODULE ? bk_tpl_module_attr(obj.u.p, name) : bk_tpl_attr_only(r, obj, key);
   if (tv_given(v)) return v;
   if (obj.kind == TV_DICT) {
     bk_tv *p = bk_tpl_get(r, bk_tpl_d(r, obj), key);
@@ -108,8 +120,11 @@ bk_tv bk_tpl_item(rt *r, bk_tv obj, bk_tv key) {
   bk_tv v = tv_kind(TV_MISSING);
   if (obj.kind == TV_UNDEF) bk_tpl_undefined(r, obj);
   if (obj.kind == TV_DICT) {
-    bool plain = key.kind != TV_LIST && key.kind != TV_DICT; /* those are unhashable: undefined */
-    bk_tv *p = plain ? bk_tpl_get(r, bk_tpl_d(r, obj), key) : NULL;
+    bk_tv *p = NULL; /* as for lists and dicts, which cannot be keys */
+    if (key.kind == TV_STR)
+      p = bk_tpl_entry(r, obj.u.d, key.u.s, key.len, bk_tpl_hash_str(key.u.s, key.len));
+    else if (key.kind != TV_LIST && key.kind != TV_DICT)
+      p = bk_tpl_get(r, bk_tpl_d(r, obj), key);
     if (p) return *p;
   } else if (tv_integral(key)) {
     v = element(r, obj, tv_i64(key));

@@ -3,7 +3,7 @@
 
 const struct tpl_fn *bk_tpl_find_fn(const struct tpl_fn *t, const char *s, size_t n) {
   for (; t->name; t++)
-    if (t->name[0] == s[0] && strncmp(t->name, s, n) == 0 && t->name[n] == '\0') return t;
+    if (n && t->name[0] == s[0] && tpl_same(t->name, s, n)) return t;
   return NULL;
 }
 
@@ -29,7 +29,7 @@ static void bind(rt *r, const struct tpl_fn *f, const struct bk_tpl_args *a, bk_
   for (uint32_t k = 0; k < a->nkw; k++) {
     const struct bk_tpl_kw *kw = &a->kw[k];
     uint32_t i = 0;
-    while (i < np && (strncmp(f->params[i], kw->name, kw->len) != 0 || f->params[i][kw->len])) i++;
+    while (i < np && !tpl_same(f->params[i], kw->name, kw->len)) i++;
     if (i == np)
       bk_tpl_bad(r, "%s() has no argument '%.*s'", f->name, (int)kw->len, kw->name);
     if (tv_given(slot[i]))

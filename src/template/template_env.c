@@ -7,6 +7,7 @@
 #include "template/template_run.h"
 
 #define MAX_SOURCE ((size_t)32 << 20)
+#define MAX_SPARE ((size_t)1 << 20)
 
 /* --- environment ----------------------------------------------------------------------------- */
 
@@ -39,6 +40,13 @@ struct bk_tpl_env *bk_tpl_env_new(const struct bk_tpl_options *o) {
   return e;
 }
 
+static void free_memory(rt *r) {
+  bk_buf_free(&r->out);
+  bk_buf_free(&r->source);
+  bk_arena_free(&r->mem);
+  free(r);
+}
+
 void bk_tpl_env_unref(struct bk_tpl_env *e) {
   if (--e->refs) return;
   bk_map_free(&e->cache);
@@ -55,6 +63,9 @@ void bk_tpl_env_free(struct bk_tpl_env *e) {
   if (!e) return;
   bk_map_each(c, &e->cache) bk_tpl_unref(c->value); /* they hold references to e */
   bk_map_free(&e->cache);
+  if (e->spare) free_memory(e->spare);
+  e->spare = NULL;
+  e->closed = true;
   bk_tpl_env_unref(e);
 }
 
@@ -213,15 +224,15 @@ static double now(void) {
   return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-void bk_tpl_step(rt *r, uint64_t n) {
-  uint64_t before = r->steps;
-  r->steps += n;
-  if (r->steps > r->env->opt.limits.steps)
+void bk_tpl_check(rt *r) {
+  const struct bk_tpl_limits *l = &r->env->opt.limits;
+  if (r->steps > l->steps)
     bk_tpl_raise(r, "template.limit", "rendering takes more than %llu steps",
-                 (unsigned long long)r->env->opt.limits.steps);
-  if ((before ^ r->steps) >> 10 && now() > r->deadline)
-    bk_tpl_raise(r, "template.limit", "rendering takes longer than %g seconds",
-                 r->env->opt.limits.seconds);
+                 (unsigned long long)l->steps);
+  if (r->next_check && now() > r->deadline)
+    bk_tpl_raise(r, "template.limit", "rendering takes longer than %g seconds", l->seconds);
+  uint64_t next = r->steps + 1024;
+  r->next_check = next > l->steps ? l->steps + 1 : next;
 }
 
 void bk_tpl_too_deep(rt *r) { bk_tpl_raise(r, "template.limit", "nested too deeply"); }
@@ -247,28 +258,40 @@ void bk_tpl_pop_frame(rt *r, struct frame *f) {
 /* --- runs ------------------------------------------------------------------------------------ */
 
 struct bk_tpl_run *bk_tpl_run_new(struct bk_tpl_env *env, const struct bk_tpl_host *host) {
-  rt *r = bk_calloc(1, sizeof *r);
+  rt *r = env->spare;
+  if (r) {
+    rt fresh = {.mem = r->mem, .out = r->out, .source = r->source};
+    env->spare = NULL;
+    *r = fresh;
+  } else {
+    r = bk_calloc(1, sizeof *r);
+  }
   r->env = env;
   env->refs++;
   if (host) r->host = *host;
   r->out.max = env->opt.limits.output;
   r->source.max = MAX_SOURCE + 1;
-  bk_buf_reserve(&r->out, env->opt.limits.output < 4096 ? 1 : 4096);
+  bk_buf_reserve(&r->out, env->opt.limits.output < 2048 ? 1 : 2048);
   return r;
 }
 
 void bk_tpl_run_free(rt *r) {
   if (!r) return;
+  struct bk_tpl_env *env = r->env;
   for (uint32_t i = 0; i < r->nheld; i++) bk_tpl_unref(r->held[i]);
   free(r->held);
   bk_tpl_regex_free(r);
   bk_map_free(&r->modules);
   bk_map_free(&r->loaded);
-  bk_buf_free(&r->out);
-  bk_buf_free(&r->source);
-  bk_arena_free(&r->mem);
-  bk_tpl_env_unref(r->env);
-  free(r);
+  if (env->spare || env->closed || r->out.cap > MAX_SPARE || r->source.cap > MAX_SPARE) {
+    free_memory(r);
+  } else {
+    bk_buf_reset(&r->out);
+    bk_buf_reset(&r->source);
+    bk_arena_reset(&r->mem);
+    env->spare = r;
+  }
+  bk_tpl_env_unref(env);
 }
 
 void bk_tpl_hold(rt *r, struct bk_tpl *tpl) {
@@ -319,6 +342,7 @@ int bk_tpl_render_name(rt *r, const char *name, size_t len, bk_tv vars, bk_tv gl
 
 const char *bk_tpl_output(rt *r, size_t *len) {
   *len = r->out.len;
+  bk_buf_add(&r->out, "", 0); /* ends with a NUL */
   return bk_buf_str(&r->out);
 }
 

@@ -1,6 +1,9 @@
 /* Expressions. */
 #include "template/template_run.h"
 
+/* Keeps the frames of the recursion small. */
+#define NOINLINE __attribute__((noinline))
+
 /* --- scopes ---------------------------------------------------------------------------------- */
 
 struct scope *bk_tpl_scope(rt *r, struct scope *up) {
@@ -55,8 +58,7 @@ bk_tv bk_tpl_lookup(rt *r, struct scope *s, const struct tpl_sym *name) {
     const struct var *v = bk_tpl_var(s, name);
     if (v) return v->v;
     if (!s->base) continue;
-    bk_tv *p = bk_tpl_get_str(bk_tpl_d(r, tv_ptr(TV_DICT, s->base)), name->s, name->len,
-                              name->hash);
+    bk_tv *p = bk_tpl_entry(r, s->base, name->s, name->len, name->hash);
     if (p) return *p;
   }
   if (name == r->env->s_self && r->ctx) return tv_ptr(TV_SELF, r->ctx);
@@ -113,7 +115,7 @@ static bool compare_one(rt *r, uint8_t op, bk_tv a, bk_tv b) {
   }
 }
 
-static bk_tv compare(rt *r, const struct node *n) {
+static NOINLINE bk_tv compare(rt *r, const struct node *n) {
   bk_tv a = bk_tpl_eval(r, n->u.cmp.a);
   for (uint32_t i = 0; i < n->u.cmp.rest.n; i++) {
     bk_tv b = bk_tpl_eval(r, n->u.cmp.rest.v[i]);
@@ -124,7 +126,7 @@ static bk_tv compare(rt *r, const struct node *n) {
   return bk_tv_bool(true);
 }
 
-static bk_tv concat(rt *r, const struct node *n) {
+static NOINLINE bk_tv concat(rt *r, const struct node *n) {
   bk_tv small[8], *v = small;
   uint32_t k = n->u.list.n;
   if (k > BK_ARRAY_LEN(small)) v = bk_tpl_alloc(r, sizeof *v * k);
@@ -144,14 +146,14 @@ static bk_tv concat(rt *r, const struct node *n) {
   return out;
 }
 
-static bk_tv sequence(rt *r, const struct node *n) {
+static NOINLINE bk_tv sequence(rt *r, const struct node *n) {
   bk_tv v = bk_tpl_list(r, n->u.list.n);
   if (n->op == N_TUPLE) v.kind = TV_TUPLE;
   for (uint32_t i = 0; i < n->u.list.n; i++) bk_tpl_push(r, v.u.l, bk_tpl_eval(r, n->u.list.v[i]));
   return v;
 }
 
-static bk_tv dict(rt *r, const struct node *n) {
+static NOINLINE bk_tv dict(rt *r, const struct node *n) {
   bk_tv d = bk_tv_dict(r, 0);
   for (uint32_t i = 0; i < n->u.dict.keys.n; i++) {
     bk_tv k = bk_tpl_eval(r, n->u.dict.keys.v[i]), v = bk_tpl_eval(r, n->u.dict.vals.v[i]);
@@ -165,14 +167,14 @@ static bk_tv optional(rt *r, const struct node *n) {
   return n ? bk_tpl_eval(r, n) : tv_kind(TV_MISSING);
 }
 
-static bk_tv slice(rt *r, const struct node *n) {
+static NOINLINE bk_tv slice(rt *r, const struct node *n) {
   bk_tv obj = bk_tpl_eval(r, n->u.slice.a), lo = optional(r, n->u.slice.lo);
   bk_tv hi = optional(r, n->u.slice.hi), step = optional(r, n->u.slice.step);
   r->at = n;
   return bk_tpl_slice(r, obj, lo, hi, step);
 }
 
-static bk_tv inline_if(rt *r, const struct node *n) {
+static NOINLINE bk_tv inline_if(rt *r, const struct node *n) {
   bk_tv c = bk_tpl_eval(r, n->u.x.c);
   r->at = n->u.x.c;
   if (bk_tpl_truth(r, c)) return bk_tpl_eval(r, n->u.x.a);
@@ -183,7 +185,7 @@ static bk_tv inline_if(rt *r, const struct node *n) {
   return v;
 }
 
-static bk_tv logic(rt *r, const struct node *n) {
+static NOINLINE bk_tv logic(rt *r, const struct node *n) {
   bk_tv a = bk_tpl_eval(r, n->u.x.a);
   r->at = n->u.x.a;
   return bk_tpl_truth(r, a) == (n->op == N_OR) ? a : bk_tpl_eval(r, n->u.x.b);
@@ -291,7 +293,7 @@ bk_tv bk_tpl_eval_filter(rt *r, const struct node *n, bk_tv in) {
   return bk_tpl_call_host(r, n->u.filter.host, &e.a, "filter", name->s);
 }
 
-static bk_tv filter(rt *r, const struct node *n) {
+static NOINLINE bk_tv filter(rt *r, const struct node *n) {
   struct evaluated e;
   bk_tv in = bk_tpl_eval(r, n->u.filter.a);
   arguments(r, &e, n->u.filter.args, &in, NULL);
@@ -303,14 +305,14 @@ static bk_tv filter(rt *r, const struct node *n) {
   return bk_tpl_call_host(r, n->u.filter.host, &e.a, n->op == N_TEST ? "test" : "filter", name->s);
 }
 
-static bk_tv test(rt *r, const struct node *n) {
+static NOINLINE bk_tv test(rt *r, const struct node *n) {
   bk_tv v = filter(r, n);
   return bk_tv_bool(bk_tpl_truth(r, v) != (bool)n->sub);
 }
 
 /* --- dispatch -------------------------------------------------------------------------------- */
 
-static bk_tv operate(rt *r, const struct node *n) {
+static NOINLINE bk_tv operate(rt *r, const struct node *n) {
   bk_tv a = bk_tpl_eval(r, n->u.x.a), b;
   switch (n->op) {
     case N_BIN:
@@ -332,19 +334,7 @@ static bk_tv operate(rt *r, const struct node *n) {
   }
 }
 
-bk_tv bk_tpl_eval(rt *r, const struct node *n) {
-  bk_tv v;
-  switch (n->op) {
-    case N_CONST: return n->u.val;
-    case N_NAME: return name_value(r, n->u.sym);
-    case N_ATTR:
-      bk_tpl_guard(r);
-      v = bk_tpl_eval(r, n->u.attr.a);
-      r->at = v.kind == TV_UNDEF ? n->u.attr.a : n;
-      return bk_tpl_attr(r, v, n->u.attr.name);
-    default: break;
-  }
-  bk_tpl_guard(r);
+static NOINLINE bk_tv eval_form(rt *r, const struct node *n) {
   switch (n->op) {
     case N_TUPLE:
     case N_LIST: return sequence(r, n);
@@ -360,4 +350,15 @@ bk_tv bk_tpl_eval(rt *r, const struct node *n) {
     case N_TEST: return test(r, n);
     default: return operate(r, n);
   }
+}
+
+/* The leaves are done here, in a small frame. */
+bk_tv bk_tpl_eval(rt *r, const struct node *n) {
+  if (n->op == N_CONST) return n->u.val;
+  if (n->op == N_NAME) return name_value(r, n->u.sym);
+  bk_tpl_guard(r);
+  if (n->op != N_ATTR) return eval_form(r, n);
+  bk_tv v = bk_tpl_eval(r, n->u.attr.a);
+  r->at = v.kind == TV_UNDEF ? n->u.attr.a : n;
+  return bk_tpl_attr(r, v, n->u.attr.name);
 }

@@ -90,8 +90,7 @@ const struct tpl_fn bk_tpl_globals[] = {
 
 bk_tv bk_tpl_global(rt *r, const struct tpl_sym *name) {
   if (r->globals) {
-    bk_tv *p = bk_tpl_get_str(bk_tpl_d(r, tv_ptr(TV_DICT, r->globals)), name->s, name->len,
-                              name->hash);
+    bk_tv *p = bk_tpl_entry(r, r->globals, name->s, name->len, name->hash);
     if (p) return *p;
   }
   const struct tpl_fn *f = bk_tpl_find_fn(bk_tpl_globals, name->s, name->len);

@@ -35,8 +35,9 @@ static void try_name(struct near *n, const char *s, size_t len) {
   n->best_len = len;
 }
 
-static void try_dict(struct near *n, const struct tv_dict *d) {
-  for (uint32_t i = 0; d && !d->lazy && i < d->n; i++)
+static void try_dict(rt *r, struct near *n, struct tv_dict *d) {
+  if (d) bk_tpl_d(r, tv_ptr(TV_DICT, d));
+  for (uint32_t i = 0; d && i < d->n; i++)
     if (d->e[i].key.kind == TV_STR) try_name(n, d->e[i].key.u.s, d->e[i].key.len);
 }
 
@@ -61,13 +62,15 @@ void bk_tpl_hint_undefined(rt *r, const struct tv_undef *u) {
   if (u->how == UNDEF_NAME) {
     for (const struct scope *s = r->scope; s; s = s->up) {
       for (uint32_t i = 0; i < s->n; i++) try_name(&n, s->vars[i].name->s, s->vars[i].name->len);
-      try_dict(&n, s->base);
+      try_dict(r, &n, s->base);
     }
-    try_dict(&n, r->globals);
+    try_dict(r, &n, r->globals);
     try_table(&n, bk_tpl_globals);
   } else if (u->how == UNDEF_ATTR) {
-    if (u->obj.kind == TV_DICT || u->obj.kind == TV_NS) try_dict(&n, u->obj.u.d);
-    if (u->obj.kind == TV_MODULE) try_dict(&n, ((struct tv_module *)u->obj.u.p)->vars);
+    if (u->obj.kind == TV_DICT || u->obj.kind == TV_NS) try_dict(r, &n, u->obj.u.d);
+    const struct scope *m = u->obj.kind == TV_MODULE ? ((struct tv_module *)u->obj.u.p)->root : NULL;
+    for (uint32_t i = 0; m && i < m->n; i++)
+      if (m->vars[i].exported) try_name(&n, m->vars[i].name->s, m->vars[i].name->len);
   }
   finish(&n, r->env);
 }

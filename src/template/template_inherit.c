@@ -200,11 +200,7 @@ static struct tv_module *make_module(rt *r, struct bk_tpl *tpl, struct scope *va
   m->text = bk_tpl_end(r, mark);
   bk_tpl_pop_frame(r, &f);
   m->name = tpl->name;
-  m->vars = bk_tv_dict(r, 0).u.d;
-  for (uint32_t i = 0; i < ctx->root->n; i++) {
-    const struct var *v = &ctx->root->vars[i];
-    if (v->exported) bk_tpl_set(r, m->vars, bk_tv_text(v->name->s, v->name->len), v->v);
-  }
+  m->root = ctx->root;
   return m;
 }
 
@@ -247,10 +243,8 @@ void bk_tpl_exec_import(rt *r, const struct node *n) {
   }
   for (uint32_t i = 0; i < im->n; i++) {
     const struct tpl_sym *s = im->names[i];
-    bk_tv *p = bk_tpl_get_str(m->vars, s->s, s->len, s->hash), v;
-    if (p) {
-      v = *p;
-    } else {
+    bk_tv v = bk_tpl_module_attr(m, s);
+    if (!tv_given(v)) {
       int line, col;
       const struct bk_tpl *here = r->frame->tpl;
       bk_tpl_position(here->src, here->len, n->pos, &line, &col);

@@ -29,7 +29,7 @@ struct tv_dict {
   uint32_t n, cap, live;
   uint32_t *index, mask; /* only with more than 8 entries */
   bool printing;
-  int64_t lazy;
+  int64_t lazy; /* not 0: to be filled; e has what was asked for one by one */
 };
 struct tv_undef {
   enum { UNDEF_NAME, UNDEF_ATTR, UNDEF_HINT } how;
@@ -51,7 +51,7 @@ struct tv_macro {
 };
 struct tv_cycler { bk_tv *v; uint32_t n, at; };
 struct tv_joiner { bk_tv sep; bool used; };
-struct tv_module { struct tv_dict *vars; bk_tv text; const char *name; };
+struct tv_module { struct scope *root; bk_tv text; const char *name; }; /* exported variables */
 struct tv_block { struct context *ctx; struct block_stack *stack; struct scope *scope;
     uint32_t level; };
 
@@ -122,6 +122,8 @@ struct frame { /* for traces: what we are in */
 struct bk_tpl_env {
   struct bk_tpl_options opt;
   unsigned refs; /* the owner, templates, runs */
+  struct bk_tpl_run *spare; /* memory of the last run, for the next */
+  bool closed;
   struct bk_map syms, filters, tests; /* symbols; host functions: number as pointer */
   struct bk_map cache;                /* loaded templates by name */
   struct bk_arena mem;
@@ -148,7 +150,7 @@ struct bk_tpl_run {
   bool running;
   uint32_t depth, traced;
   struct bk_tpl_place *trace;
-  uint64_t steps;
+  uint64_t steps, next_check;
   double deadline;
   char *stack;     /* frame address of bk_tpl_render */
   bool syntax;           /* the error is env->fault, a template that does not compile */
@@ -169,7 +171,12 @@ _Noreturn void bk_tpl_raise(rt *r, const char *code, const char *fmt, ...) BK_PR
 _Noreturn void bk_tpl_throw(rt *r); /* err is filled, except for the place */
 #define bk_tpl_bad(r, ...) bk_tpl_raise(r, TPL_RUNTIME, __VA_ARGS__)
 void *bk_tpl_alloc(rt *r, size_t n) __attribute__((returns_nonnull)); /* zeroed */
-void bk_tpl_step(rt *r, uint64_t n); /* counts work against steps and time */
+void bk_tpl_check(rt *r);
+/* Counts work against steps and time. */
+static inline void bk_tpl_step(rt *r, uint64_t n) {
+  r->steps += n;
+  if (r->steps >= r->next_check) bk_tpl_check(r);
+}
 _Noreturn void bk_tpl_too_deep(rt *r);
 #define TPL_MAX_STACK ((ptrdiff_t)3 << 20) /* bytes of C stack below bk_tpl_render */
 static inline void bk_tpl_guard(rt *r) {
@@ -189,6 +196,10 @@ static inline bool tv_seq(bk_tv v) { return v.kind == TV_LIST || v.kind == TV_TU
 static inline bool tv_is(bk_tv v, const char *s) {
   return v.kind == TV_STR && v.len == strlen(s) && memcmp(v.u.s, s, v.len) == 0;
 }
+/* z equals s[0..n), which may hold NULs. */
+static inline bool tpl_same(const char *z, const char *s, size_t n) {
+  return strlen(z) == n && memcmp(z, s, n) == 0;
+}
 static inline bk_tv tv_strz(const char *s) { return bk_tv_text(s, strlen(s)); }
 /* v with the safe mark of `like`. */
 static inline bk_tv tv_like(bk_tv v, bk_tv like) {
@@ -204,6 +215,8 @@ bk_tv bk_tpl_tuple_of(rt *r, const bk_tv *v, uint32_t n);
 void bk_tpl_push(rt *r, struct tv_list *l, bk_tv v);
 bk_tv bk_tpl_gen(rt *r, bk_tv list, const char *name);
 bk_tv *bk_tpl_get(rt *r, struct tv_dict *d, bk_tv key); /* NULL when absent */
+/* The entry of a dict that need not have been filled: the host is asked for this one only. */
+bk_tv *bk_tpl_entry(rt *r, struct tv_dict *d, const char *s, size_t n, uint64_t hash);
 bk_tv *bk_tpl_get_str(struct tv_dict *d, const char *s, size_t n, uint64_t hash);
 void bk_tpl_set(rt *r, struct tv_dict *d, bk_tv key, bk_tv v);
 bool bk_tpl_del(rt *r, struct tv_dict *d, bk_tv key, bk_tv *old);
@@ -233,7 +246,16 @@ void bk_tpl_sort(rt *r, bk_tv *v, bk_tv *keys, uint32_t n, bool reverse); /* sta
 
 size_t bk_tpl_begin(rt *r); /* text put to r->out from here … */
 bk_tv bk_tpl_end(rt *r, size_t mark); /* … becomes a string and leaves the output */
-void bk_tpl_put(rt *r, const char *s, size_t n);
+void bk_tpl_put_more(rt *r, const char *s, size_t n);
+static inline void bk_tpl_put(rt *r, const char *s, size_t n) {
+  struct bk_buf *b = &r->out;
+  if (n >= b->cap - b->len || n > b->max - b->len) {
+    bk_tpl_put_more(r, s, n);
+    return;
+  }
+  if (n) memcpy(b->p + b->len, s, n);
+  b->len += n;
+}
 static inline void bk_tpl_puts(rt *r, const char *s) { bk_tpl_put(r, s, strlen(s)); }
 void bk_tpl_put_text(rt *r, bk_tv v); /* str(v) */
 void bk_tpl_put_repr(rt *r, bk_tv v);
@@ -267,6 +289,7 @@ void bk_tpl_hint_function(struct bk_tpl_env *env, const char *s, size_t len, boo
 bk_tv bk_tpl_binary(rt *r, enum tok op, bk_tv a, bk_tv b);
 bk_tv bk_tpl_unary(rt *r, enum node_op op, bk_tv a);
 bk_tv bk_tpl_attr(rt *r, bk_tv obj, const struct tpl_sym *name);
+bk_tv bk_tpl_module_attr(const struct tv_module *m, const struct tpl_sym *name); /* or MISSING */
 bk_tv bk_tpl_attr_only(rt *r, bk_tv obj, bk_tv name); /* without looking at items; may be MISSING */
 bk_tv bk_tpl_item(rt *r, bk_tv obj, bk_tv key);
 bk_tv bk_tpl_slice(rt *r, bk_tv obj, bk_tv lo, bk_tv hi, bk_tv step);

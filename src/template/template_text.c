@@ -20,7 +20,7 @@ bk_tv bk_tpl_end(rt *r, size_t mark) {
   return v;
 }
 
-void bk_tpl_put(rt *r, const char *s, size_t n) {
+void bk_tpl_put_more(rt *r, const char *s, size_t n) {
   bk_buf_add(&r->out, s, n);
   if (r->out.overflow) too_long(r);
 }

@@ -116,14 +116,28 @@ static uint64_t hash(rt *r, bk_tv v) {
   }
 }
 
+static struct tv_entry *find(rt *r, struct tv_dict *d, bk_tv key, uint64_t h);
+
 struct tv_dict *bk_tpl_d(rt *r, bk_tv v) {
-  struct tv_dict *d = v.u.d;
-  if (d->lazy) {
-    int64_t lazy = d->lazy;
-    d->lazy = 0;
-    fill(r, v, lazy);
+  struct tv_dict *d = v.u.d, seen = *d;
+  if (!d->lazy) return d;
+  *d = (struct tv_dict){.printing = seen.printing};
+  fill(r, v, seen.lazy);
+  for (uint32_t i = 0; i < seen.n; i++) { /* what templates have already got stays the same object */
+    struct tv_entry *e = find(r, d, seen.e[i].key, seen.e[i].hash);
+    if (e) e->val = seen.e[i].val;
   }
   return d;
+}
+
+bk_tv *bk_tpl_entry(rt *r, struct tv_dict *d, const char *s, size_t n, uint64_t hash) {
+  bk_tv *p = bk_tpl_get_str(d, s, n, hash), v;
+  if (p || !d->lazy) return p;
+  int rc = r->host.get ? r->host.get(r->host.ud, r, d->lazy, s, n, &v) : -1;
+  if (rc == 0) return NULL;
+  if (rc > 0) bk_tpl_set(r, d, bk_tv_text(s, n), v);
+  else bk_tpl_d(r, tv_ptr(TV_DICT, d));
+  return bk_tpl_get_str(d, s, n, hash);
 }
 
 bk_tv bk_tv_dict(rt *r, int64_t lazy) {
