@@ -68,7 +68,8 @@ void bk_tpl_hint_undefined(rt *r, const struct tv_undef *u) {
     try_table(&n, bk_tpl_globals);
   } else if (u->how == UNDEF_ATTR) {
     if (u->obj.kind == TV_DICT || u->obj.kind == TV_NS) try_dict(r, &n, u->obj.u.d);
-    const struct scope *m = u->obj.kind == TV_MODULE ? ((struct tv_module *)u->obj.u.p)->root : NULL;
+    const struct scope *m = NULL;
+    if (u->obj.kind == TV_MODULE) m = ((struct tv_module *)u->obj.u.p)->root;
     for (uint32_t i = 0; m && i < m->n; i++)
       if (m->vars[i].exported) try_name(&n, m->vars[i].name->s, m->vars[i].name->len);
   }

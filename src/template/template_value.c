@@ -123,7 +123,7 @@ struct tv_dict *bk_tpl_d(rt *r, bk_tv v) {
   if (!d->lazy) return d;
   *d = (struct tv_dict){.printing = seen.printing};
   fill(r, v, seen.lazy);
-  for (uint32_t i = 0; i < seen.n; i++) { /* what templates have already got stays the same object */
+  for (uint32_t i = 0; i < seen.n; i++) { /* what templates have got stays the same object */
     struct tv_entry *e = find(r, d, seen.e[i].key, seen.e[i].hash);
     if (e) e->val = seen.e[i].val;
   }

@@ -7,7 +7,8 @@
 --- of json.array and template.list, are lists; other tables are dicts, in the order of their __pairs
 --- (json.object, template.map) or sorted by key. Keys that are neither strings nor numbers are left
 --- out; an empty plain table is a dict. template.none and json.null are none; a nil variable is
---- undefined. Functions can be called from templates. Userdata are their tostring.
+--- undefined. Functions can be called from templates; they cannot yield, so that a blocking call in
+--- one turns the loop until it is done. Userdata are their tostring.
 local template = {}
 
 ---None: prints as `None`; json.null where bakery.json is loaded.
