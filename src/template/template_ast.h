@@ -154,6 +154,7 @@ struct parser {
   bool has_ahead;
   unsigned depth;      /* nesting of expressions and statements */
   unsigned conditional; /* inside an if: unknown filters fail only when they are reached */
+  struct node *unknown; /* first unknown filter or test outside of that, so far */
   unsigned nested;     /* inside a for, macro, block …: extends is not allowed */
   unsigned loops;      /* enclosing for loops of the current macro or block */
   struct scope_mark *marks;
@@ -187,6 +188,7 @@ void bk_tpl_enter(struct parser *p); /* one level deeper, bounded */
 struct node *bk_tpl_expr(struct parser *p, bool with_cond);
 struct node *bk_tpl_tuple(struct parser *p, bool simple, bool with_cond, const char *end_name,
                           bool parens);
+void bk_tpl_check_unknown(struct parser *p); /* raises for p->unknown */
 struct node *bk_tpl_filters(struct parser *p, struct node *a, bool start_inline);
 struct node *bk_tpl_target(struct parser *p, bool names_only, const char *end_name, bool ns);
 

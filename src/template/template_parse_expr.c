@@ -295,7 +295,14 @@ static void resolve(struct parser *p, struct node *n, bool test) {
   n->u.filter.host = (int64_t)(intptr_t)bk_map_get(own, s->s, s->len);
   if (n->u.filter.host) return;
   n->u.filter.fn = test ? bk_tpl_find_test(s->s, s->len) : bk_tpl_find_filter(p->env, s->s, s->len);
-  if (n->u.filter.fn || p->conditional) return;
+  if (!n->u.filter.fn && !p->conditional && !p->unknown) p->unknown = n;
+}
+
+void bk_tpl_check_unknown(struct parser *p) {
+  const struct node *n = p->unknown;
+  if (!n) return;
+  const struct tpl_sym *s = n->u.filter.name;
+  bool test = n->op == N_TEST;
   bk_tpl_hint_function(p->env, s->s, s->len, test);
   bk_tpl_syntax(p, n->pos, "there is no %s named '%s'", test ? "test" : "filter", s->s);
 }
@@ -473,13 +480,15 @@ static struct node *disjunction(struct parser *p) {
 }
 
 struct node *bk_tpl_expr(struct parser *p, bool with_cond) {
+  struct node *unknown = p->unknown;
   bk_tpl_enter(p);
   struct node *n = disjunction(p);
+  if (with_cond && bk_tpl_is_name(p, "if")) p->unknown = unknown; /* n may never be reached */
   for (uint32_t pos = p->cur.pos; with_cond && bk_tpl_skip_name(p, "if"); pos = p->cur.pos) {
     struct node *c = bk_tpl_node(p, N_COND, pos);
     c->u.x.a = n;
-    c->u.x.c = disjunction(p);
     p->conditional++;
+    c->u.x.c = disjunction(p);
     if (bk_tpl_skip_name(p, "else")) c->u.x.b = bk_tpl_expr(p, true);
     p->conditional--;
     n = c;

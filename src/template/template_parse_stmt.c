@@ -158,11 +158,13 @@ static void subparse(struct parser *p, const char *const *ends, struct nodes *ou
       struct node *n = bk_tpl_node(p, N_PRINT, t.pos);
       n->u.x.a = bk_tpl_tuple(p, false, true, NULL, false);
       bk_tpl_append(p, out, n);
+      bk_tpl_check_unknown(p);
       bk_tpl_expect(p, T_VAR_END);
     } else { /* T_BLOCK_BEGIN: text holds nothing else */
       for (size_t i = 0; ends && ends[i]; i++)
         if (bk_tpl_is_name(p, ends[i])) return;
       if (!statement(p, out)) unexpected_end(p, ends, false);
+      bk_tpl_check_unknown(p);
       bk_tpl_expect(p, T_BLOCK_END);
     }
   }
@@ -172,6 +174,7 @@ static void subparse(struct parser *p, const char *const *ends, struct nodes *ou
 static struct nodes body(struct parser *p, const char *const *ends) {
   struct nodes out = {0};
   bk_tpl_enter(p);
+  bk_tpl_check_unknown(p);
   bk_tpl_skip(p, T_COLON);
   bk_tpl_expect(p, T_BLOCK_END);
   subparse(p, ends, &out);
