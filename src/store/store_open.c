@@ -1,8 +1,10 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -279,6 +281,19 @@ static int lock_tmp(struct bk_store *s, struct bk_err *err) {
   return fd;
 }
 
+/* Lets ext2/3/4 spread the trees that are made in a directory over its block groups (FS_TOPDIR_FL,
+ * `chattr +T`). Without it they all go into the store's own group, where inodes that were freed in
+ * the last minutes are searched one by one for every new file: ten times slower behind a large
+ * removal. A hint: file systems without it say no, and that is fine. */
+static void spread_subdirs(int dirfd, const char *path) {
+  cleanup_close int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int flags = 0;
+  if (fd >= 0 && ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {
+    flags |= FS_TOPDIR_FL;
+    (void)!ioctl(fd, FS_IOC_SETFLAGS, &flags);
+  }
+}
+
 /* Caller holds the mutex and locks/tmp, so that nobody sees the directory without its lock. */
 static int make_session(struct bk_store *s, struct bk_err *err) {
   uint32_t r = 0;
@@ -287,6 +302,7 @@ static int make_session(struct bk_store *s, struct bk_err *err) {
       bk_asprintf("tmp/%.8s-%d-%llu-%08x", s->boot, (int)getpid(), start_time(), r);
   cleanup_free char *lock = bk_asprintf("%s/lock", path);
   if (mkdirat(s->fd, path, 0700)) return bk_fail_errno(err, errno, "create '%s/%s'", s->dir, path);
+  spread_subdirs(s->fd, path);
   cleanup_close int fd = openat(s->fd, lock, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB)) {
     int e = errno;
