@@ -145,7 +145,7 @@ demo: deps-build ## install what is needed, build bakery, build and check the ex
 	@sh examples/quickstart/demo.sh build/bakery
 
 # LUA_PATH for busted under the program's own interpreter.
-RUN_TESTS = BUILD=$(BUILD) $(BUILD)/bakery lua tests/run.lua
+RUN_TESTS = BUILD=$(BUILD) $(if $(SANITIZE),SANITIZE=1) $(BUILD)/bakery lua tests/run.lua
 test: deps ## install what is needed and run all tests (SANITIZE=1: under ASan and UBSan)
 	@$(MAKE) -s $(BUILD)/bakery $(if $(SANITIZE),,build/bakery) unit fuzz-replay $(if $(SANITIZE),,so)
 	@LUA_PATH="$(CURDIR)/tests/?.lua;/usr/share/lua/5.4/?.lua;/usr/share/lua/5.4/?/init.lua" \

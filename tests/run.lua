@@ -1,5 +1,6 @@
 --- Runs everything: C unit tests, fuzz corpora, Lua specs (busted, under bakery's own interpreter).
 --- Arguments: names (parts of file names) to run only those. Ends with "N passed, N failed".
+--- With SANITIZE set the specs of cheap modules run once more with the collector always at work.
 local fs = require "bakery.fs"
 local process = require "bakery.process"
 
@@ -11,6 +12,8 @@ local bad = {}
 -- Programs of `make peers`.
 local peers = fs.realpath "build/peers/bin"
 if peers then process.setenv("PATH", peers .. ":" .. os.getenv "PATH") end
+
+local GC_STRESS = { "digest", "fs", "json", "luakit", "regex", "tag", "task", "template", "version", "yaml" }
 
 local function wanted(name)
   if #only == 0 then return true end
@@ -43,13 +46,18 @@ for _, name in ipairs(fs.list "tests/fuzz") do
   local test = name:match("^fuzz_(.*)%.c$")
   if test and wanted("fuzz_" .. test) then run("fuzz " .. test, { build .. "/fuzz/fuzz_" .. test, "tests/fuzz/corpus/" .. test }) end
 end
+local function spec(label, file, gc)
+  run(label, { build .. "/bakery", "lua", "tests/runspec.lua", file },
+    { BAKERY_BIN = fs.realpath(build .. "/bakery"), BAKERY_BUILD = build, BAKERY_GC_STRESS = gc })
+end
 for _, dir in ipairs { "tests/spec", "tests/e2e" } do
   for _, name in ipairs(fs.list(dir) or {}) do
-    if name:match("_spec%.lua$") and wanted(name) then
-      run(dir:match("%w+$") .. " " .. name, { build .. "/bakery", "lua", "tests/runspec.lua", dir .. "/" .. name },
-        { BAKERY_BIN = fs.realpath(build .. "/bakery"), BAKERY_BUILD = build })
-    end
+    if name:match("_spec%.lua$") and wanted(name) then spec(dir:match("%w+$") .. " " .. name, dir .. "/" .. name) end
   end
+end
+for _, module in ipairs(os.getenv "SANITIZE" and GC_STRESS or {}) do
+  local name = module .. "_spec.lua"
+  if wanted("gc " .. name) then spec("gc " .. name, "tests/spec/" .. name, "1") end
 end
 
 if #bad > 0 then io.stdout:write("\nfailed: ", table.concat(bad, ", "), "\n") end

@@ -1,5 +1,6 @@
 --- Runs one spec file with busted (Debian's lua-busted) and ends with "N passed, N failed".
 package.path = package.path .. ";tests/?.lua"
+if os.getenv "BAKERY_GC_STRESS" then collectgarbage("incremental", 1, 1000, 1) end
 local file = arg[1]
 local passed, failed, skipped = 0, 0, 0
 
