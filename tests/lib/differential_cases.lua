@@ -1,5 +1,4 @@
 --- Cases of the differential suite; the fields are described in lib/differential.lua.
-local fs = require "bakery.fs"
 local world = require "lib.world"
 
 local function sh(dir, script) world.run({ "sh", "-ec", script }, { cwd = dir }) end
@@ -466,7 +465,8 @@ case { name = "a failing RUN stops the build", text = "RUN true\nRUN echo no; ex
 case {
   name = "heredocs",
   only = "buildah 1.28 does not know them",
-  text = "RUN <<EOF\necho one > /one\necho \"$PATH\" > /path\nEOF\nRUN <<-'X' cat > /two\n\tkept $PATH\n\tX\nCOPY <<A <<\"B\" /files/\nexpanded $PATH\nA\nnot $PATH\nB\n"
+  text = "RUN <<EOF\necho one > /one\necho \"$PATH\" > /path\nEOF\nRUN <<-'X' cat > /two\n\tkept $PATH\n\tX\n"
+    .. "COPY <<A <<\"B\" /files/\nexpanded $PATH\nA\nnot $PATH\nB\n"
     .. "COPY --chmod=700 --chown=5:6 <<run.sh /run.sh\n#!/bin/sh\nrun.sh\n",
   expect = { one = "file 0644 0:0 now 4", path = "file 0644 0:0 now 5", two = "file 0644 0:0 now 11", ["files/A"] = "file 0644 0:0 now 14",
     ["files/B"] = "file 0644 0:0 now 10", ["run.sh"] = "file 0700 5:6 now 10" },
