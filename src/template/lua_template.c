@@ -278,7 +278,7 @@ static int l_new(lua_State *L) {
   static const char *const names[] = {
       "undefined", "keep_trailing_newline", "trim_blocks", "lstrip_blocks", "bakery", "loader",
       "auto_reload", "line_statement_prefix", "line_comment_prefix", "filters", "tests", "globals",
-          "limits", NULL,
+      "limits", NULL,
   };
   struct bk_tpl_options o = {0};
   lua_settop(L, 1);

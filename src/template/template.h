@@ -20,30 +20,13 @@ struct bk_tpl_run;
 
 enum bk_tv_kind {
   TV_MISSING, /* no value at all: an argument not given, the end of an iteration */
-  TV_UNDEF,
-  TV_NONE,
-  TV_BOOL,
-  TV_INT,
-  TV_FLOAT,
+  TV_UNDEF, TV_NONE, TV_BOOL, TV_INT, TV_FLOAT,
   TV_STR, /* len bytes at u.s, not NUL-terminated */
-  TV_LIST,
-  TV_TUPLE,
-  TV_DICT,
+  TV_LIST, TV_TUPLE, TV_DICT,
   TV_HOST, /* callable of the host: u.i is its number */
-  /* The kinds below are made by templates only. */
-  TV_RANGE,
-  TV_VIEW,
-  TV_GEN,
-  TV_NS,
-  TV_FUNC,
-  TV_METHOD,
-  TV_MACRO,
-  TV_LOOP,
-  TV_CYCLER,
-  TV_JOINER,
-  TV_MODULE,
-  TV_SELF,
-  TV_BLOCK,
+  /* Made by templates only: */
+  TV_RANGE, TV_VIEW, TV_GEN, TV_NS, TV_FUNC, TV_METHOD, TV_MACRO, TV_LOOP, TV_CYCLER, TV_JOINER,
+  TV_MODULE, TV_SELF, TV_BLOCK,
 };
 
 /* A value is 16 bytes and is copied freely; what it points to belongs to the run. */
