@@ -1,5 +1,4 @@
 local world = require "lib.world"
-world.pending = pending
 local fs = require "bakery.fs"
 local json = require "bakery.json"
 
@@ -58,10 +57,10 @@ describe("backend buildx", function()
 
   it("translates options and collects metadata, ignoring foreign keys", function()
     local meta = bin .. "/meta.json"
-    local r = build { "--push", "--no-cache", "--pull", "--output", "oci:" .. bin .. "/out.tar", "--metadata-file", meta }
+    local r = build { "--push", "--no-cache", "--pull", "--output", "oci:" .. bin .. "/out", "--metadata-file", meta }
     assert.equal(0, r.code, r.stderr)
     local argv = fs.read(log)
-    for _, word in ipairs { "--push", "--no-cache", "--pull", "*.output=type=oci,dest=" .. bin .. "/out.tar" } do
+    for _, word in ipairs { "--push", "--no-cache", "--pull", "*.output=type=oci,tar=false,dest=" .. bin .. "/out" } do
       assert.truthy(argv:find("\n" .. word .. "\n", 1, true), argv .. " lacks " .. word)
     end
     assert.falsy(argv:find("--load", 1, true))
@@ -81,5 +80,38 @@ describe("backend buildx", function()
     local r = world.bakery({ "build", "-C", dir, "--backend", "buildx" }, { env = { PATH = bin } })
     assert.equal(2, r.code)
     assert.truthy(r.stderr:find("needs docker", 1, true), r.stderr)
+  end)
+
+  it("writes output where the caller means, whatever the path", function()
+    local here = fs.realpath(bin)
+    local env = { PATH = bin .. ":" .. os.getenv "PATH", FAKE_LOG = log }
+    local r = world.bakery({ "build", "-C", dir, "--backend", "buildx", "--output", "docker-archive:a,b.tar" },
+      { env = env, cwd = here })
+    assert.equal(0, r.code, r.stderr)
+    assert.truthy(fs.read(log):find('\n*.output=type=docker,"dest=' .. here .. '/a,b.tar"\n', 1, true), fs.read(log))
+  end)
+
+  it("keeps bake from evaluating strings and from refusing names", function()
+    local plan = dir .. "/plan.json"
+    local labels = json.object { { "l${x}", "a ${HOME} %{ if } $${y} $5 100% {}" } }
+    local function target(tag)
+      return json.object { { "context", "." }, { "dockerfile", "app/1.0.0/Containerfile" }, { "labels", labels },
+        { "tags", json.array { tag } }, { "platforms", json.array { "linux/amd64" } } }
+    end
+    assert(fs.write(plan, json.encode(json.object {
+      { "group", json.object { { "default", { targets = json.array { "app-1.0.0", "app-1_0_0" } } },
+        { "app 1.0", { targets = json.array { "app-1.0.0" } } }, { "app", { targets = json.array { "app-1.0.0" } } } } },
+      { "target", json.object { { "app-1.0.0", target "x/app:1" }, { "app-1_0_0", target "x/app:2" } } } })))
+    local results = bin .. "/results.json"
+    local r = build { "--plan-file", plan, "--results", results }
+    assert.equal(0, r.code, r.stderr)
+    local doc = json.decode(fs.read(log .. ".plan"))
+    assert.same({ "app-1_0_0_2", "app-1_0_0" }, doc.group.default.targets)
+    assert.same({ "app-1_0_0_2" }, doc.group.app.targets)
+    assert.is_nil(doc.group["app 1.0"])
+    assert.same({ "x/app:1" }, doc.target["app-1_0_0_2"].tags)
+    assert.same({ "x/app:2" }, doc.target["app-1_0_0"].tags)
+    assert.same({ ["l$${x}"] = "a $${HOME} %%{ if } $$${y} $5 100% {}" }, doc.target["app-1_0_0"].labels)
+    assert.equal("app-1.0.0", json.decode(fs.read(results)).targets[1].uid)
   end)
 end)

@@ -30,6 +30,14 @@ function M.open(opts)
     pull = opts.pull, pushes_itself = true }, Backend)
 end
 
+-- An entry of bake's `output`, a CSV record. bake runs in the project's directory: the path is made
+-- absolute, so that it means what the user's shell means.
+local function output_entry(kind, path)
+  local dest = "dest=" .. (fs.is_absolute(path) and path or fs.join(fail.check(fs.cwd()), path))
+  if dest:find '[",]' then dest = '"' .. dest:gsub('"', '""') .. '"' end
+  return (kind == "oci" and "type=oci,tar=false," or "type=docker,") .. dest
+end
+
 --- The bake command line for a plan.
 ---@param files table { plan=, metadata= }
 ---@return string[]
@@ -51,19 +59,60 @@ function Backend:command(files)
     if kind ~= "oci" and kind ~= "docker-archive" then
       fail.raise { class = "usage", code = "usage", message = "unknown output '" .. spec .. "'" }
     end
-    add("--set", ("*.output=type=%s,dest=%s"):format(kind == "oci" and "oci" or "docker", path))
+    add("--set", "*.output=" .. output_entry(kind, path))
   end
   return cmd
 end
 
--- The plan as bake reads it: without our own keys.
-local function bake_document(plan, only)
-  local doc = json.object()
-  for k, v in json.pairs(plan.document) do
-    if k ~= "x-bakery" then doc[k] = v end
+-- bake evaluates every string of a JSON file, names in objects too, as an HCL template: its markers are
+-- written twice (HCL specification, "Template Literals").
+local function literal(value)
+  if type(value) == "string" then return (value:gsub("([$%%]){", "%1%1{")) end
+  if type(value) ~= "table" then return value end
+  if getmetatable(value) == json.array_mt or #value > 0 then
+    local list = json.array {}
+    for i, v in ipairs(value) do list[i] = literal(v) end
+    return list
   end
-  if only then
-    doc.group = json.object { { "default", json.object { { "targets", json.array(only) } } } }
+  local object = json.object()
+  for k, v in json.pairs(value) do object[literal(k)] = literal(v) end
+  return object
+end
+
+-- Target names as bake takes them ([A-Za-z0-9_-]), one for each uid.
+local function bake_names(uids)
+  local names, taken = {}, {}
+  for _, uid in ipairs(uids) do -- names that fit stay as they are
+    if not uid:find "[^%w_-]" then names[uid], taken[uid] = uid, true end
+  end
+  for _, uid in ipairs(uids) do
+    local base = uid:gsub("[^%w_-]", "_")
+    local name, n = base, 1
+    while not names[uid] and taken[name] do
+      n = n + 1
+      name = base .. "_" .. n
+    end
+    if not names[uid] then names[uid], taken[name] = name, true end
+  end
+  return names
+end
+
+-- The plan as bake reads it: without our own keys, its strings literal, its names such as bake allows.
+-- Groups that bake could not name are left out, but for the default one nobody asks for them.
+local function bake_document(plan, only, names)
+  local doc, groups, targets = json.object(), json.object(), json.object()
+  local function members(uids)
+    local list = json.array {}
+    for i, uid in ipairs(uids) do list[i] = names[uid] or uid end
+    return json.object { { "targets", list } }
+  end
+  for name, group in json.pairs(plan.document.group or {}) do
+    if not name:find "[^%w_-]" then groups[name] = members(group.targets or {}) end
+  end
+  if only then groups = json.object { { "default", members(only) } } end
+  for uid, target in json.pairs(plan.document.target) do targets[names[uid] or uid] = literal(target) end
+  for k, v in json.pairs(plan.document) do
+    if k ~= "x-bakery" then doc[k] = k == "group" and groups or k == "target" and targets or literal(v) end
   end
   return doc
 end
@@ -78,10 +127,13 @@ end
 function Backend:build(plan, opts)
   opts = opts or {}
   local order = opts.only or plan.order
+  local uids = {}
+  for uid in json.pairs(plan.document.target) do uids[#uids + 1] = uid end
+  local names = bake_names(uids)
   local tmp = fail.check(fs.tmpdir "bakery-bake")
   local function go()
     local files = { plan = tmp .. "/bake.json", metadata = tmp .. "/metadata.json" }
-    fail.check(fs.write(files.plan, json.encode(bake_document(plan, opts.only), { indent = 2 }), { mode = 384 }))
+    fail.check(fs.write(files.plan, json.encode(bake_document(plan, opts.only, names), { indent = 2 }), { mode = 384 }))
     for _, uid in ipairs(order) do
       self.emit { type = "target_started", target = uid, platforms = plan.targets[uid].platforms }
     end
@@ -99,7 +151,8 @@ function Backend:build(plan, opts)
     if text then metadata = json.decode(text, { ordered = true }) or {} end
     local results = {}
     for i, uid in ipairs(order) do
-      local entry = type(metadata[uid]) == "table" and metadata[uid] or nil
+      local entry = metadata[names[uid]]
+      entry = type(entry) == "table" and entry or nil
       if r.code == 0 or entry then results[i] = result_of(uid, entry, plan.targets[uid].tags or {})
       else
         results[i] = { uid = uid, status = "failed", tags = {}, error = { class = "build", code = "buildx.failed",
