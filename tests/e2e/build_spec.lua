@@ -1,5 +1,4 @@
 local world = require "lib.world"
-world.pending = pending
 local fs = require "bakery.fs"
 local json = require "bakery.json"
 local peers = require "lib.peers"
@@ -263,5 +262,82 @@ user:
     r = world.bakery { "test", "-C", dir, "--store", store, "--progress", "plain" }
     assert.equal(4, r.code, r.stderr)
     assert.truthy(r.stderr:find("expected 0700, found 0755", 1, true), r.stderr)
+  end)
+
+  it("tries a failed target again with --retry", function()
+    local dir = world.project { app = "FROM scratch\nCOPY base/ /\nRUN --mount=type=cache,target=/c if [ -e /c/x ]; "
+      .. "then true; else touch /c/x; exit 3; fi\n" }
+    local r = ok(build(dir, { "--retry", "1" }, { store = world.tmp() .. "/store" }))
+    assert.truthy(r.stderr:find("attempt 1 of 2 failed for app-1-0-0", 1, true), r.stderr)
+  end)
+
+  it("keeps secrets out of the output and the log", function()
+    local dir = world.project { app = "FROM scratch\nCOPY base/ /\nRUN --mount=type=secret,id=tok "
+      .. "cat /run/secrets/tok; echo; printf czNjcm%s V0LXZhbHVl; exit 9\n" }
+    local text = fs.read(dir .. "/bakery.yaml")
+    text = text:gsub("    versions:", "    buildSecrets:\n      - id: tok\n        envVar: TOK\n%0", 1)
+    assert(fs.write(dir .. "/bakery.yaml", text))
+    local own = world.tmp() .. "/store"
+    local r = build(dir, {}, { store = own, env = { TOK = "s3cret-value" } })
+    assert.equal(1, r.code, r.stderr)
+    assert.falsy(r.stderr:find("s3cret-value", 1, true), r.stderr)
+    assert.falsy(r.stderr:find("czNjcmV0LXZhbHVl", 1, true), r.stderr)
+    assert.truthy(r.stderr:find("| ***", 1, true), r.stderr)
+    for _, name in ipairs(fs.list(own .. "/log")) do
+      assert.falsy(fs.read(own .. "/log/" .. name):find("s3cret", 1, true))
+    end
+  end)
+
+  it("lets steps that want the same exclusive caches in another order both finish", function()
+    local function text(a, b)
+      return ("FROM scratch\nCOPY base/ /\nRUN --mount=type=cache,id=%s,target=/a,sharing=locked "
+        .. "--mount=type=cache,id=%s,target=/b,sharing=locked --mount=type=cache,id=%s,target=/d,sharing=locked "
+        .. "sleep 0.2\n"):format(a, b, a)
+    end
+    ok(build(world.project { one = text("x", "y"), two = text("y", "x") }, { "-j", "2" }, { timeout = 60 }))
+  end)
+
+  it("keeps the names of images with the same tag in one layout", function()
+    local dir = world.project({ app = "FROM scratch\nLABEL a=1\n", db = "FROM scratch\nLABEL a=2\n" },
+      { base = false, registry = "registry.example.com" })
+    local out = world.tmp() .. "/oci"
+    for _ = 1, 2 do
+      ok(build(dir, { "--output", "oci:" .. out }))
+      local names = {}
+      for _, m in ipairs(json.decode(fs.read(out .. "/index.json")).manifests) do
+        names[#names + 1] = (m.annotations or {})["org.opencontainers.image.ref.name"] or "none"
+      end
+      table.sort(names)
+      assert.same({ "registry.example.com/app:1.0.0", "registry.example.com/app:latest",
+        "registry.example.com/db:1.0.0", "registry.example.com/db:latest" }, names)
+    end
+  end)
+
+  it("builds COPY-only images for other platforms as an index", function()
+    local dir = world.project({ app = "FROM scratch\nCOPY f /f\nCOPY --chmod=abc f /g\n" }, { base = false })
+    world.write(dir, { f = "f", ["app/1.0.0/Containerfile"] = "FROM scratch\nCOPY f /f\nCOPY none* /\n" })
+    local text = fs.read(dir .. "/bakery.yaml"):gsub("(name: 1%.0%.0\n)",
+      "%1        os:\n          - name: Debian\n            platforms: [linux/amd64, linux/arm64]\n")
+    assert(fs.write(dir .. "/bakery.yaml", text))
+    assert(fs.rename(dir .. "/app/1.0.0/Containerfile", dir .. "/app/1.0.0/Containerfile.debian"))
+    local out = world.tmp()
+    local r = ok(build(dir, { "--output", "oci:" .. out .. "/o" }))
+    local _, warnings = r.stderr:gsub("no file matches", "")
+    assert.equal(1, warnings, r.stderr)
+    r = build(dir, { "--output", "docker-archive:" .. out .. "/a.tar" })
+    assert.equal(2, r.code, r.stderr)
+    assert.truthy(r.stderr:find("2 platforms", 1, true), r.stderr)
+    assert.falsy(fs.exists(out .. "/a.tar"))
+    ok(build(dir, { "--output", "docker-archive:" .. out .. "/a.tar", "--image-platform", "linux/arm64" }))
+  end)
+
+  it("prints one JSON document on standard output", function()
+    local dir = world.project({ app = "FROM scratch\nLABEL a=1\n" }, { base = false })
+    for _, args in ipairs { { "--json" }, { "--plan" }, { "--plan", "--json" }, { "--summary-format", "json", "--json" } } do
+      local r = ok(build(dir, args))
+      assert.is_table(json.decode(r.stdout), table.concat(args, " ") .. ": " .. r.stdout)
+    end
+    local r = ok(world.bakery { "build", "-C", dir, "--store", store, "--progress", "json" })
+    for line in r.stderr:gmatch "[^\n]+" do assert.is_table(json.decode(line), line) end
   end)
 end)

@@ -50,7 +50,7 @@ local function pull_manifest(build, ref, platform)
     fail.raise { class = "build", code = "oci.bad_config",
       message = ("%s: config lists %d layers, manifest %d"):format(name, #diff_ids, #manifest.layers) }
   end
-  build.store:put_blob(text)
+  fail.check(build.store:put_blob(text))
   local record = { name = name, digest = found.digest, config = manifest.config.digest, platform = platform,
     source = ref.registry .. "/" .. ref.repository, layers = json.array {} }
   for i, layer in ipairs(manifest.layers) do

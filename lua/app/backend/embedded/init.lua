@@ -52,7 +52,7 @@ function M.open(opts)
     pull = opts.pull, network = opts.network or "host", security = opts.security or "default",
     compression = opts.compression or "gzip", level = opts.level or (opts.compression == "zstd" and 3 or 6),
     mode = entered.mode, rootless = entered.mode ~= "root", userxattr = entered.mode ~= "root",
-    cpus = process.cpus(), host_platform = M.host_platform(), once = task.once(), no_unpack = opts.no_unpack,
+    cpus = process.cpus(), host_platform = M.host_platform(), warned = {}, once = task.once(),
   }, Backend)
   self.slots = task.semaphore(opts.jobs or self.cpus)
   self.store = fail.within("open store", store.open(store_dir, { create = true, mode = entered.mode }))
@@ -65,6 +65,17 @@ end
 --- Stat cache file of a context directory.
 function Backend:stat_cache(root)
   return fail.check(self.store:statcache_path(digest.sha256(root):sub(1, 32)))
+end
+
+--- Emits a warning, once: several platforms and targets read the same Containerfile.
+---@param target string uid
+---@param where string "file:line"
+---@param text string
+function Backend:warn(target, where, text)
+  local id = where .. "\0" .. text
+  if self.warned[id] then return end
+  self.warned[id] = true
+  self.emit { type = "warning", target = target, where = where, text = text }
 end
 
 --- Log file of a step.
@@ -160,6 +171,7 @@ end
 ---@return table[] results in plan order: { uid=, status="ok"|"failed"|"skipped", error=, … }
 function Backend:build(plan, opts)
   opts = opts or {}
+  self.once = task.once() -- an earlier attempt's failures must not be handed out again
   local results, tasks, failed = {}, {}, false
   local order = opts.only or plan.order
   self.siblings, self.done, self.waits = {}, {}, {}
@@ -285,7 +297,8 @@ function Backend:export(results, spec)
   local kind, path = spec:match("^([%w-]+):(.+)$")
   if kind == "oci" then
     local layout = fail.within("write " .. spec, oci.layout(path, { create = true }))
-    for _, result in ipairs(results) do output.to_layout(self, layout, self:finish(result)) end
+    local names = output.layout_names(results)
+    for _, result in ipairs(results) do output.to_layout(self, layout, self:finish(result), names) end
   elseif kind == "docker-archive" then
     local tmp = path .. ".part-" .. process.pid()
     local ok, err = pcall(output.to_docker_archive, self, tmp, results)

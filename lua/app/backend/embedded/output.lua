@@ -47,6 +47,17 @@ local function remembered(build, diff_id)
   return nil, meta
 end
 
+local function missing_layer(layer)
+  fail.raise { class = "build", code = "store.missing_layer", message = "layer " .. layer.diff_id .. " is gone from the store",
+    hint = "build again" }
+end
+
+local function changed_layer(layer, packed)
+  fail.raise { class = "build", code = "store.corrupt",
+    message = ("layer %s changed in the store (its files now give %s)"):format(layer.diff_id, packed.diff_id),
+    hint = "run `bakery store check`, then build with --no-cache" }
+end
+
 --- Descriptor of a layer's blob; packs and compresses the layer when no blob is there.
 function M.layer_blob(build, layer)
   if layer.blob then
@@ -58,17 +69,12 @@ function M.layer_blob(build, layer)
     local known, meta = remembered(build, layer.diff_id)
     if known then return known end
     local dir = build.store:layer_dir(layer.diff_id)
-    if not dir then
-      fail.raise { class = "build", code = "store.missing_layer", message = "layer " .. layer.diff_id .. " is gone from the store",
-        hint = "build again" }
-    end
+    if not dir then missing_layer(layer) end
     local tmp = fail.check(build.store:tmpfile())
     local packed = fail.check(archive.pack { dir = dir, file = tmp, compression = build.compression, level = build.level })
     if packed.diff_id ~= layer.diff_id then
       fs.remove(tmp)
-      fail.raise { class = "build", code = "store.corrupt",
-        message = ("layer %s changed in the store (its files now give %s)"):format(layer.diff_id, packed.diff_id),
-        hint = "run `bakery store check`, then build with --no-cache" }
+      changed_layer(layer, packed)
     end
     fail.check(build.store:add_blob_file(tmp, packed.digest))
     local made = { codec = build.compression, level = build.level, version = CODEC_VERSION, digest = packed.digest,
@@ -142,8 +148,33 @@ local function blob_file(build, layer, desc)
   return build.store:blob_path(desc.digest)
 end
 
+local function layout_tags(result) return #result.tags > 0 and result.tags or { result.uid } end
+
+--- Names that images get in a layout: the tag alone as other tools do, the whole reference where that
+--- would name two images or one image twice.
+---@param results table[]
+---@return table by tag
+function M.layout_names(results)
+  local user, shared, names, taken = {}, {}, {}, {}
+  local function each(fn)
+    for _, result in ipairs(results) do
+      for _, tag in ipairs(layout_tags(result)) do fn(result, tag, tag:match(":([^:/]+)$") or tag) end
+    end
+  end
+  each(function(result, _, short)
+    shared[short] = shared[short] or (user[short] ~= nil and user[short] ~= result)
+    user[short] = result
+  end)
+  each(function(_, tag, short)
+    names[tag] = (shared[short] or taken[short]) and tag or short
+    taken[short] = true
+  end)
+  return names
+end
+
 --- Adds a result's manifest (and index) to an OCI layout directory under its tags.
-function M.to_layout(build, layout, result)
+---@param names table as layout_names gives
+function M.to_layout(build, layout, result, names)
   local function put(digest)
     if not layout:has_blob(digest) then
       fail.check(layout:put_blob { file = build.store:blob_path(digest), digest = digest, link = true })
@@ -159,19 +190,41 @@ function M.to_layout(build, layout, result)
   end
   local top = result.top
   put(top.digest)
-  local names = #result.tags > 0 and result.tags or { result.uid }
-  for _, tag in ipairs(names) do
+  for _, tag in ipairs(layout_tags(result)) do
+    -- What an earlier export left under the name goes: nobody could ask for it any more.
+    fail.check_bool(layout:remove(names[tag]))
+    fail.check_bool(layout:remove(tag))
     local annotations = json.object()
-    annotations["org.opencontainers.image.ref.name"] = tag:match(":([^:/]+)$") or tag
     annotations["io.containerd.image.name"] = tag
     fail.check(layout:add_manifest(descriptor { mediaType = top.media_type, digest = top.digest, size = top.size,
       platform = #result.platforms == 1 and M.platform(result.platforms[1].platform) or nil,
-      annotations = annotations }, tag:match(":([^:/]+)$") or tag))
+      annotations = annotations }, names[tag]))
   end
+end
+
+-- Writes a layer's plain tar. A pulled layer's own bytes are taken: packing its files again would
+-- give others than the config's diff id says.
+local function plain_layer(build, layer, file)
+  if layer.blob then
+    local blob = images.fetch_blob(build, layer)
+    fail.within("layer " .. layer.diff_id, archive.decompress { src = blob, dst = file })
+    return
+  end
+  local dir = build.store:layer_dir(layer.diff_id)
+  if not dir then missing_layer(layer) end
+  local packed = fail.check(archive.pack { dir = dir, file = file, compression = "none" })
+  if packed.diff_id ~= layer.diff_id then changed_layer(layer, packed) end
 end
 
 --- Writes a docker-archive (`docker load`, skopeo docker-archive:) with the given results.
 function M.to_docker_archive(build, path, results)
+  for _, result in ipairs(results) do
+    if #result.platforms > 1 then
+      fail.raise { class = "usage", code = "output.platforms",
+        message = ("docker-archive: %s has %d platforms, and the format has one image per tag"):format(result.uid,
+          #result.platforms), hint = "choose one with --image-platform, or use --output oci:DIR" }
+    end
+  end
   local manifest, written = json.array {}, {}
   local tmp = fail.check(build.store:tmpdir())
   local out = fail.check(archive.tar_writer(path))
@@ -190,9 +243,7 @@ function M.to_docker_archive(build, path, results)
         layers[i] = hex .. "/layer.tar"
         if not written[layers[i]] then
           local file = tmp .. "/" .. hex
-          local dir = build.store:layer_dir(layer.diff_id)
-          if dir then fail.check(archive.pack { dir = dir, file = file, compression = "none" })
-          else fail.check(archive.decompress { src = images.fetch_blob(build, layer), dst = file }) end
+          plain_layer(build, layer, file)
           add(layers[i], { file = file })
           fs.remove(file)
         end
@@ -238,12 +289,11 @@ function M.push_content(build, result, repo)
       return build.once:run("push:" .. repo .. "@" .. desc.digest, function()
         local source = layer.source
         local same_host = source and source:match("^[^/]+") == repo:match("^[^/]+")
-        local what = { mount_from = same_host and source ~= repo and source:match("^[^/]+/(.*)$") or nil,
-          digest = desc.digest, size = desc.size }
+        local mount_from = same_host and source ~= repo and source:match("^[^/]+/(.*)$") or nil
         if not build.client:has_blob(repo, desc.digest) then
           local file = blob_file(build, layer, desc)
           local how = fail.within("push " .. repo,
-            build.client:push_blob(repo, desc, { file = file, mount_from = what.mount_from }))
+            build.client:push_blob(repo, desc, { file = file, mount_from = mount_from }))
           build.emit { type = "pushed_blob", target = result.uid, digest = desc.digest, size = desc.size, how = how }
         end
         return true

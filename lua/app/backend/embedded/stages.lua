@@ -85,21 +85,25 @@ function M.build(build, target, platform)
     build_platform = build.host_platform, target = target.target, name = parsed.file,
     epoch = build.epoch }))
   for _, w in ipairs(plan.warnings or {}) do
-    build.emit { type = "warning", target = target.uid, where = parsed.file .. ":" .. (w.line or 1), text = w.message }
+    build:warn(target.uid, parsed.file .. ":" .. (w.line or 1), w.message)
   end
   local counts = { index = 0, total = plan.steps or 0, cached = 0, executed = 0 }
   local where = { target = target.uid, file = parsed.file, path = parsed.path, context = context, platform = platform,
     secrets = target.secrets, ignore = ignore_lines(context, parsed.path) }
 
-  local tasks, build_stage = {}, nil
+  local tasks, started, build_stage = {}, {}, nil
+  local function start(i)
+    if not tasks[i] then
+      tasks[i] = task.spawn(build_stage, i)
+      started[#started + 1] = tasks[i]
+    end
+    return tasks[i]
+  end
   -- Starts every stage that is needed and not running yet.
   function where.prefetch()
-    for _, i in ipairs(plan.order) do tasks[i] = tasks[i] or task.spawn(build_stage, i) end
+    for _, i in ipairs(plan.order) do start(i) end
   end
-  local function stage_result(i)
-    tasks[i] = tasks[i] or task.spawn(build_stage, i)
-    return tasks[i]:wait()
-  end
+  local function stage_result(i) return start(i):wait() end
   function where.stage_chain(i) return stage_result(i).chain end
   function build_stage(i)
     local stage = plan.stages[i]
@@ -110,7 +114,7 @@ function M.build(build, target, platform)
       end
     end
     for _, w in ipairs(state.warnings) do
-      build.emit { type = "warning", target = target.uid, where = parsed.file .. ":" .. (w.line or 1), text = w.message }
+      build:warn(target.uid, parsed.file .. ":" .. (w.line or 1), w.message)
     end
     return { state = state, chain = chain }
   end
@@ -118,8 +122,10 @@ function M.build(build, target, platform)
   local ok, result = pcall(stage_result, plan.target)
   if not ok then
     -- The first real failure counts, not the cancellations that follow from it.
-    for _, t in pairs(tasks) do t:cancel() end
-    for _, t in pairs(tasks) do
+    local running = #started
+    for _, t in ipairs(started) do t:cancel() end
+    for k, t in ipairs(started) do
+      if k > running then t:cancel() end -- started by a stage on its way out
       local done, err = t:try_wait()
       if not done and task.is_cancelled(result) and not task.is_cancelled(err) then result = err end
     end

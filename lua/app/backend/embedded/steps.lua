@@ -78,11 +78,12 @@ function M.located(where, step, fn)
 end
 
 -- Reads the command's output line by line into the log, keeping the last lines for the error.
-local function pump(reader, build, where, log)
+local function pump(reader, build, where, log, hide)
   local tail = {}
   while true do
     local line = reader:read_line()
     if not line then break end
+    line = hide(line)
     tail[#tail + 1] = line
     if #tail > TAIL_LINES then table.remove(tail, 1) end
     if log then log:write(line, "\n") end
@@ -121,7 +122,7 @@ local function execute_run(build, where, step, chain, tmp)
   local handle <close> = fail.check(started, err)
   local log = io.open(build:log(where, step), "w")
   local ok, problem = pcall(function()
-    tail = pump(reader, build, where, log)
+    tail = pump(reader, build, where, log, mounts.redactor(prepared.secrets))
     result = fail.check(handle:wait())
     code = result.code
   end)
@@ -133,9 +134,8 @@ local function execute_run(build, where, step, chain, tmp)
     error(step_error(where, step, { code = "build.run_failed", message = "RUN failed: " .. reason,
       step = step.text, log = tail, exit = code, signal = result.signal }), 0)
   end
-  local stubs = table.move(prepared.stubs, 1, #prepared.stubs, 1, result.stubs or {})
   local done = fail.check(snapshot.commit { upper = upper, lowers = lowers, epoch = build.epoch,
-    userxattr = build.userxattr, stubs = stubs })
+    userxattr = build.userxattr, stubs = result.stubs or {} })
   publish(build, upper, done)
   return { diff_id = done.diff_id }
 end
@@ -190,8 +190,8 @@ local function scan(build, where, step, source)
     digests[1] = { name = "", digest = found.digest }
     digests.expect = #(step.inline or {}) == 0 and found.digest or nil
     if found.files == 0 and found.bytes == 0 and #(found.matches or {}) == 0 then
-      build.emit { type = "warning", target = where.target, where = where.file .. ":" .. step.line,
-        text = "no file matches " .. table.concat(step.sources, " ") .. "; the layer is empty" }
+      build:warn(where.target, where.file .. ":" .. step.line,
+        "no file matches " .. table.concat(step.sources, " ") .. "; the layer is empty")
     end
   end
   for _, file in ipairs(step.inline or {}) do
