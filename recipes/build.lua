@@ -35,7 +35,7 @@ return recipe.new {
   steps = {
     { "plan", function(ctx)
       if ctx.args.plan then
-        io.stdout:write(ctx.plan_text())
+        ctx:print(ctx.plan_text())
         return "stop"
       end
       ctx.say(("%d target%s"):format(#ctx.plan.order, #ctx.plan.order == 1 and "" or "s"))

@@ -7,6 +7,7 @@ local fail = require "app.fail"
 local report = require "app.report"
 local results_doc = require "app.results"
 local session = require "app.session"
+local suggest = require "bakery.suggest"
 
 local M = {}
 
@@ -50,6 +51,9 @@ function lazy.backend(self)
     clean = a.clean, args = a }
 end
 
+-- Fields that may be missing.
+local OPTIONAL = { on_step = true, debug = true, results_warned = true, printed = true, project = true }
+
 Context.__index = function(self, key)
   local method = Context[key]
   if method ~= nil then return method end
@@ -59,6 +63,11 @@ Context.__index = function(self, key)
     rawset(self, key, value)
     return value
   end
+  if OPTIONAL[key] then return nil end
+  local known = { "args", "arg", "results", "reporter", "say", "warn", "plan_text", "run_id" }
+  for _, list in ipairs { Context, lazy } do for name in pairs(list) do known[#known + 1] = name end end
+  local near = suggest.nearest(tostring(key), known)
+  error(("the context has no field '%s'%s"):format(tostring(key), near and (" (did you mean '" .. near .. "'?)") or ""), 2)
 end
 
 --- Opens the context of one recipe run.
@@ -102,6 +111,13 @@ function Context:bad()
   return out
 end
 
+--- Writes data to standard output: it is then what the run prints there, with --json too.
+---@param text string
+function Context:print(text)
+  self.printed = true
+  io.stdout:write(text)
+end
+
 --- Notes a verdict that makes the run fail at its end without stopping it now.
 ---@param class string exit-code class
 ---@param message string
@@ -112,9 +128,13 @@ function Context.fail(fields) fail.raise(fields) end
 
 --- Puts results of the last build of the planned targets into the context; raises when one is missing.
 function Context:load_results()
-  local missing = {}
+  local backend, missing = self.backend, {}
+  if not backend.load then
+    fail.raise { class = "usage", code = "backend.no_store", message = "backend " .. self.args.backend
+      .. " keeps no images that could be looked at or pushed later", hint = "use --backend embedded, or build --push" }
+  end
   for _, uid in ipairs(self.plan.order) do
-    local r = self.backend.load and self.backend:load(self.plan.targets[uid])
+    local r = backend:load(self.plan.targets[uid])
     if r then self.results[#self.results + 1] = r else missing[#missing + 1] = uid end
   end
   if #missing > 0 then
@@ -132,8 +152,8 @@ function Context:report()
     fail.check(require("bakery.fs").write(a.metadata_file, text))
   end
   if a.summary_format == "json" then
-    io.stdout:write(json.encode(results_doc.document(self, nil), { indent = 2, lossy = true }), "\n")
-  elseif a.summary ~= false and not a.quiet and not a.json then
+    self:print(json.encode(results_doc.document(self, nil), { indent = 2, lossy = true }) .. "\n")
+  elseif a.summary ~= false and not a.quiet and not a.json and a.progress ~= "json" then
     self.reporter:finish()
     io.stderr:write(table.concat(results_doc.summary(self), "\n"), "\n")
   end
@@ -161,23 +181,36 @@ local function failure_class(self)
   return bad > 0 and "build" or "ok"
 end
 
---- Ends the run: results document, backend, reporter; returns the exit code.
-function Context:close(err)
-  local class = err and "build" or failure_class(self)
-  if #self.results > 0 then results_doc.write(self, err and (type(err) == "table" and err.class or "build") or class) end
+-- Gives the run to the store's history and closes the backend, when one was opened.
+local function close_backend(self, class)
   local backend = rawget(self, "backend")
-  if backend then
-    -- A build that found everything in the cache is no history, and must stay fast.
-    local idle = class == "ok" and self.recipe == "build"
-    for _, r in ipairs(self.results) do idle = idle and (r.executed or 0) == 0 end
-    if backend.record and not idle then backend:record { name = self.recipe, status = class, started = self.began,
-      seconds = loop.now() - self.started, run = self.run_id, targets = #self.results }
-    end
-    backend:close()
+  if not backend then return end
+  -- A build that found everything in the cache is no history, and must stay fast.
+  local idle = class == "ok" and self.recipe == "build"
+  for _, r in ipairs(self.results) do idle = idle and (r.executed or 0) == 0 end
+  if backend.record and not idle then
+    backend:record { name = self.recipe, status = class, started = self.began, seconds = loop.now() - self.started,
+      run = self.run_id, targets = #self.results }
   end
+  backend:close()
+end
+
+--- Ends the run: results document, backend, reporter; returns the exit code. Whatever cannot be
+--- written, the backend is closed; with `err` that error is the caller's to raise.
+---@param err any|nil what a step raised
+---@return integer
+function Context:close(err)
+  local class = err and (type(err) == "table" and exit.code[err.class] and err.class or "build") or failure_class(self)
+  local written, problem = true, nil
+  if #self.results > 0 then written, problem = pcall(results_doc.write, self, class) end
+  close_backend(self, class)
+  for _, f in ipairs(self.failures) do self.reporter:event { type = "failure", class = f.class, text = f.message } end
   self.reporter:finish()
-  for _, f in ipairs(self.failures) do io.stderr:write("bakery: ", f.message, "\n") end
-  if self.args.json and not err then io.stdout:write(json.encode(results_doc.document(self, class), { indent = 2, lossy = true }), "\n") end
+  if err then return exit.code[class] end
+  if not written then error(problem, 0) end
+  if self.args.json and not self.printed then
+    io.stdout:write(json.encode(results_doc.document(self, class), { indent = 2, lossy = true }), "\n")
+  end
   return exit.code[class]
 end
 

@@ -4,6 +4,13 @@ local fail = require "app.fail"
 
 local M = {}
 
+local function warn(values, w)
+  if values.progress == "json" then
+    local event = { type = "warning", where = w.where, text = w.message }
+    require("app.report.json").open():event(event)
+  else io.stderr:write("warning: ", w.where and w.where .. ": " or "", w.message, "\n") end
+end
+
 --- Loads and validates the project; prints warnings on standard error.
 ---@param values table parsed options (context, quiet)
 ---@return table project
@@ -18,7 +25,7 @@ function M.project(values)
   end
   if not values.quiet then
     for _, w in ipairs(warnings or {}) do
-      io.stderr:write("warning: ", w.where and w.where .. ": " or "", w.message, "\n")
+      warn(values, w)
     end
   end
   return project
@@ -53,7 +60,7 @@ function M.plan(values)
   targets = fail.check(targets, warnings)
   if not values.quiet then
     for _, w in ipairs(warnings or {}) do
-      io.stderr:write("warning: ", type(w) == "table" and w.message or tostring(w), "\n")
+      warn(values, type(w) == "table" and { message = w.message } or { message = tostring(w) })
     end
   end
   if #targets == 0 and not values.allow_empty then

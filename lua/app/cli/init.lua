@@ -58,7 +58,6 @@ local function resolve(rest)
     end
     path = path and path .. " " .. command.name or command.name
     command.path = path
-    if command.deprecated then io.stderr:write("deprecated: ", command.deprecated, "\n") end
     if not command.subcommands then return command, i + 1 end
     local nxt = rest[i + 1]
     if not nxt then return command, i + 1, "group" end
@@ -134,7 +133,6 @@ function M.main(argv)
     return how == "help" and 0 or 2
   end
   local args = table.move(rest, first, #rest, #leading + 1, leading)
-  if command.raw then return command.raw(args) end
   if command.prepare then
     local ok, err = pcall(command.prepare, command, args)
     if not ok then return M.report(err, {}) end

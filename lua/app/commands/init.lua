@@ -1,6 +1,6 @@
 --- Every command of the program, in the order of the help. A command is
 ---   { name=, aliases=, summary=, description=, group=, args=, options=, run=fn(values, command) -> exit code,
----     subcommands=, hidden=, prepare=fn(command, args) -> command, raw=fn(args) -> exit code }
+---     subcommands=, hidden=, prepare=fn(command, args) -> command }
 --- Implementations are loaded when they run.
 local options = require "app.cli.options"
 

@@ -4,12 +4,23 @@ local fail = require "app.fail"
 
 local M = {}
 
+-- Common options whose value is the next word: they may stand in front of the recipe's name.
+local takes_value = {}
+for _, o in ipairs(options.common) do
+  if o.type ~= "flag" then
+    takes_value["--" .. o.name] = true
+    if o.short then takes_value["-" .. o.short] = true end
+  end
+end
+
 -- The recipe's name: fixed for the short forms, else the first word that is no option.
 local function recipe_name(command, args)
   if command.recipe then return command.recipe end
-  for i, a in ipairs(args) do
+  local i = 1
+  while args[i] do
+    local a = args[i]
     if a:sub(1, 1) ~= "-" then return a, i end
-    if a == "-C" or a == "--context" or a == "--store" then return nil end
+    i = i + (takes_value[a] and 2 or 1)
   end
 end
 

@@ -23,6 +23,7 @@ function handlers.message(self, e) line(e.text) end
 function handlers.warning(self, e)
   line(self.paint("yellow", "warning: "), e.where and e.where .. ": " or "", e.text)
 end
+function handlers.failure(_, e) line("bakery: ", e.text) end
 function handlers.target_started(self, e)
   line(self.paint("bold", "[" .. e.target .. "]"), " building for ", table.concat(e.platforms, ", "))
 end

@@ -70,6 +70,7 @@ function handlers.message(self, e) self:print(e.text) end
 function handlers.warning(self, e)
   self:print(self.paint("yellow", "warning: "), e.where and e.where .. ": " or "", e.text)
 end
+function handlers.failure(self, e) self:print("bakery: ", e.text) end
 function handlers.target_started(self, e)
   if not self.running[e.target] then self.order[#self.order + 1] = e.target end
   self.running[e.target] = { started = loop.now(), what = "starting" }
