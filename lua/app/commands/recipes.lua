@@ -78,14 +78,18 @@ end
 
 function M.check(values)
   local recipe, bad = setup(values), 0
+  local out = json.array {}
   for _, r in ipairs(recipe.list()) do
     local ok, err = pcall(recipe.load, r.name)
+    out[#out + 1] = json.object { { "name", r.name }, { "file", r.file }, { "ok", ok },
+      { "message", not ok and tostring(type(err) == "table" and err.message or err) or json.null } }
     if ok then io.stderr:write("ok      ", r.name, "  ", r.file, "\n")
     else
       bad = bad + 1
       io.stderr:write("broken  ", r.name, "\n", require("app.report.errors").text(err, {}), "\n")
     end
   end
+  if values.json then session.print_json(out) end
   return bad == 0 and 0 or 2
 end
 

@@ -79,7 +79,10 @@ end
 function M.check(values)
   local s <close> = open(values) -- luacheck: ignore
   local problems = fail.check(s:check())
-  for _, p in ipairs(problems) do io.stdout:write(type(p) == "table" and (p.message or p.path) or p, "\n") end
+  if values.json then session.print_json(json.array(problems))
+  else
+    for _, p in ipairs(problems) do io.stdout:write(type(p) == "table" and (p.message or p.path) or p, "\n") end
+  end
   io.stderr:write(#problems == 0 and "the store is sound\n" or #problems .. " problems\n")
   return #problems == 0 and 0 or 1
 end

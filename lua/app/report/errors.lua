@@ -1,5 +1,6 @@
 --- Error objects as text for people: place, message, source line with caret, hint, log tail.
 local error_object = require "bakery.error"
+local format = require "app.report.format"
 
 local M = {}
 
@@ -25,8 +26,8 @@ function M.text(e, opts)
   end
   local out = { error_object.format(e, opts) }
   if e.log and #e.log > 0 then
-    out[#out + 1] = ("  last %d lines of output:"):format(#e.log)
-    for _, line in ipairs(e.log) do out[#out + 1] = "  | " .. line end
+    out[#out + 1] = #e.log == 1 and "  last line of output:" or ("  last %d lines of output:"):format(#e.log)
+    for _, line in ipairs(e.log) do out[#out + 1] = "  | " .. format.printable(line) end
   end
   return table.concat(out, "\n")
 end

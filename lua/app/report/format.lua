@@ -18,10 +18,23 @@ end
 --- First 12 hex digits of a digest.
 function M.short(digest) return digest and digest:match("^%w+:(%x%x%x%x%x%x%x%x%x%x%x%x)") or "-" end
 
---- Text cut to `width` characters.
+--- Text without what would move a terminal's cursor: escape sequences (ECMA-48) and control bytes.
+---@param text string
+---@return string
+function M.printable(text)
+  text = text:gsub("\27%[[0-?]*[ -/]*[@-~]", ""):gsub("\27%].-\7", "")
+  return (text:gsub("[%c\127]", function(c) return c == "\t" and c or "" end))
+end
+
+--- One line of at most `width` characters.
+---@param text string
+---@param width integer
+---@return string
 function M.cut(text, width)
-  text = text:gsub("%s+", " ")
-  return #text > width and text:sub(1, width - 1) .. "…" or text
+  text = M.printable((text:gsub("%s+", " ")))
+  if (utf8.len(text) or #text) <= width then return text end
+  local last = utf8.len(text) and utf8.offset(text, width) or width
+  return text:sub(1, last - 1) .. "…"
 end
 
 --- Rows of cells as aligned lines; the first row is the heading.

@@ -36,7 +36,7 @@ end
 function handlers.step_cached(self, e)
   line("[", e.target, "] ", self.paint("dim", "cached "), step_title(e))
 end
-function handlers.log(self, e) line("[", e.target, "] | ", e.text) end
+function handlers.log(self, e) line("[", e.target, "] | ", self.color and e.text or format.printable(e.text)) end
 function handlers.pull(self, e) line("pull ", e.image, " ", e.platform) end
 function handlers.download(self, e) line("download ", format.short(e.digest), " ", format.bytes(e.size or 0)) end
 function handlers.unpack(self, e) if self.verbose then line("unpack ", format.short(e.digest)) end end

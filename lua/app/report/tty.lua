@@ -80,7 +80,7 @@ function handlers.step_started(self, e)
   set(self, e, ("%d/%d %s"):format(e.index, math.max(e.total, e.index), e.step.text or e.step.op))
 end
 function handlers.log(self, e)
-  if self.verbose then self:print("[", e.target, "] | ", e.text) else set(self, e, "| " .. e.text) end
+  if self.verbose then self:print("[", e.target, "] | ", format.printable(e.text)) else set(self, e, "| " .. e.text) end
 end
 function handlers.target_done(self, e)
   self.running[e.target] = nil
