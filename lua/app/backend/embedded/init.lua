@@ -50,7 +50,7 @@ function M.open(opts)
   local self = setmetatable({
     name = M.name, dir = opts.dir, emit = opts.emit or function() end, epoch = opts.epoch, no_cache = opts.no_cache,
     pull = opts.pull, network = opts.network or "host", security = opts.security or "default",
-    compression = opts.compression or "gzip", level = opts.level or (opts.compression == "zstd" and 3 or 6),
+    compression = opts.compression or "gzip", level = output.level(opts.compression or "gzip", opts.level),
     mode = entered.mode, rootless = entered.mode ~= "root", userxattr = entered.mode ~= "root",
     cpus = process.cpus(), host_platform = M.host_platform(), warned = {}, once = task.once(),
   }, Backend)

@@ -28,6 +28,23 @@ local OCI_TYPE = {
     "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
 }
 
+-- Default and highest level of each compression.
+local LEVELS = { gzip = { 6, 12 }, zstd = { 3, 19 } }
+
+--- The level to compress with; raises when the compression has no such level.
+---@param compression string
+---@param level integer|nil as asked for
+---@return integer|nil
+function M.level(compression, level)
+  local known = LEVELS[compression]
+  if not level then return known and known[1] end
+  if not known or level < 1 or level > known[2] then
+    fail.raise { class = "usage", code = "usage", message = ("--compression-level: %d is not a level of %s"):format(level,
+      compression), hint = known and ("levels are 1 to %d"):format(known[2]) or "nothing is compressed" }
+  end
+  return level
+end
+
 local function descriptor(fields)
   local d = json.object()
   for _, k in ipairs { "mediaType", "digest", "size", "annotations", "platform" } do
