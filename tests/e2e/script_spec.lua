@@ -119,3 +119,39 @@ return require("bakery.recipe").new { summary = "odd", steps = { { "one", functi
     assert.falsy(r.stdout:find("\27[2J", 1, true), (r.stdout:gsub("\27", "^")))
   end)
 end)
+
+describe("completion", function()
+  teardown(world.cleanup)
+
+  -- What bash offers behind `words`.
+  local function offered(dir, words)
+    local bin = world.tmp()
+    assert(fs.symlink(world.bin, bin .. "/bakery"))
+    local text = world.bakery({ "completion", "bash" }).stdout .. '\nCOMP_WORDS=("$@")\nCOMP_CWORD=$(($# - 1))\n'
+      .. "_bakery\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n"
+    world.write(bin, { script = text })
+    local r = assert(process.run { cmd = { "bash", bin .. "/script", "bakery", table.unpack(words) }, cwd = dir,
+      env = { PATH = bin .. ":" .. os.getenv "PATH" }, timeout = 30 })
+    return "\n" .. r.stdout
+  end
+
+  it("knows the command behind option values, recipes, backends, shells", function()
+    local dir = world.project({ app = "FROM scratch\n" }, { base = false })
+    for _, case in ipairs { { "--image-name", "-C", "/tmp", "build", "--ima" }, { "--output", "recipe", "build", "--ou" },
+      { "buildx", "build", "--backend", "" }, { "zsh", "completion", "" }, { "app", "get", "versions", "" },
+      { "publish", "recipe", "pu" }, { "list", "recipes", "" } } do
+      local out = offered(dir, { table.unpack(case, 2) })
+      assert.truthy(out:find("\n" .. case[1] .. "\n", 1, true), table.concat(case, " ", 2) .. ":" .. out)
+    end
+  end)
+
+  for _, shell in ipairs { "bash", "zsh", "fish" } do
+    it("is a script that " .. shell .. " reads", function()
+      if not world.needs(shell) then return end
+      local dir = world.tmp()
+      world.write(dir, { script = world.bakery({ "completion", shell }).stdout })
+      local r = world.run { shell, "-n", dir .. "/script" }
+      assert.equal("", r.stderr)
+    end)
+  end
+end)

@@ -29,6 +29,12 @@ local function flags(c)
   return table.concat(out, " ")
 end
 
+local function recipes(commands)
+  local out = {}
+  for _, c in ipairs(commands) do if c.recipe then out[#out + 1] = c.name end end
+  return out
+end
+
 local function value_cases(commands)
   local seen, cases = {}, {}
   walk(commands, function(c)
@@ -39,17 +45,41 @@ local function value_cases(commands)
         or (o.type ~= "flag" and o.type ~= "switch") and "none"
       if kind and not seen[o.name] then
         seen[o.name] = true
-        cases[#cases + 1] = { o.name, kind }
+        cases[#cases + 1] = { "--" .. o.name .. (o.short and "|-" .. o.short or ""), kind }
       end
     end
   end)
   return cases
 end
 
+-- Pattern of the options whose value is the next word.
+local function valued(cases)
+  local out = {}
+  for i, v in ipairs(cases) do out[i] = v[1] end
+  return table.concat(out, "|")
+end
+
+-- Words that a command's first argument may be, as "a|b" in its name.
+local function choices(c)
+  local name = c.args and c.args[1] and c.args[1].name
+  return name and name:find("|", 1, true) and name:gsub("|", " ") or nil
+end
+
+-- `bakery recipe build` takes what `bakery build` takes.
+local function recipe_pattern(commands)
+  local out = {}
+  for i, name in ipairs(recipes(commands)) do out[i] = '"recipe ' .. name .. '"*' end
+  return table.concat(out, "|")
+end
+
 function M.bash(commands)
   local out = { "# bash completion for bakery", "_bakery() {",
-    '  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path="" w',
-    '  for w in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do [[ $w == -* ]] || path="$path${path:+ }$w"; done',
+    '  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path="" w skip=""',
+    '  for w in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do',
+    '    if [[ $skip ]]; then skip=""; continue; fi',
+    ('    case $w in %s) skip=1 ;; -*) ;; *) path="$path${path:+ }$w" ;; esac'):format(valued(value_cases(commands))),
+    "  done",
+    ("  case $path in %s) path=${path#recipe } ;; esac"):format(recipe_pattern(commands)),
     "  case $prev in" }
   for _, v in ipairs(value_cases(commands)) do
     local name, kind = v[1], v[2]
@@ -59,7 +89,7 @@ function M.bash(commands)
     elseif kind == "dir" then action = 'COMPREPLY=($(compgen -d -- "$cur"))'
     elseif kind == "none" then action = "COMPREPLY=()"
     else action = ('COMPREPLY=($(compgen -W "$(bakery __complete %s 2>/dev/null)" -- "$cur"))'):format(kind:sub(5)) end
-    out[#out + 1] = ("    --%s) %s; return ;;"):format(name, action)
+    out[#out + 1] = ("    %s) %s; return ;;"):format(name, action)
   end
   out[#out + 1] = "  esac"
   out[#out + 1] = "  case $path in"
@@ -68,7 +98,8 @@ function M.bash(commands)
   walk(commands, function(c, p)
     local words = (c.subcommands and names(c.subcommands) .. " " or "") .. flags(c)
     local ask = c.args and c.args[1] and c.args[1].complete
-    if ask then words = words .. " $(bakery __complete " .. ask .. " 2>/dev/null)" end
+    if ask and ask ~= "file" then words = words .. " $(bakery __complete " .. ask .. " 2>/dev/null)" end
+    if choices(c) then words = choices(c) .. " " .. words end
     entries[#entries + 1] = { p, words }
   end)
   table.sort(entries, function(a, b) return #a[1] > #b[1] end)
@@ -82,8 +113,12 @@ end
 local function quote(text) return (text:gsub("'", "'\\''")) end
 
 function M.zsh(commands)
-  local out = { "#compdef bakery", "_bakery() {", "  local -a words_; local path_='' w",
-    "  for w in ${words[2,CURRENT-1]}; do [[ $w == -* ]] || path_=\"$path_${path_:+ }$w\"; done",
+  local out = { "#compdef bakery", "_bakery() {", "  local -a words_; local path_='' w skip=''",
+    "  for w in ${words[2,CURRENT-1]}; do",
+    "    if [[ -n $skip ]]; then skip=''; continue; fi",
+    ("    case $w in (%s) skip=1 ;; (-*) ;; (*) path_=\"$path_${path_:+ }$w\" ;; esac"):format(valued(value_cases(commands))),
+    "  done",
+    ("  case $path_ in (%s) path_=${path_#recipe } ;; esac"):format(recipe_pattern(commands)),
     "  case ${words[CURRENT-1]} in" }
   for _, v in ipairs(value_cases(commands)) do
     local name, kind = v[1], v[2]
@@ -93,7 +128,7 @@ function M.zsh(commands)
     elseif kind == "dir" then action = "_files -/"
     elseif kind == "none" then action = "_message value"
     else action = "compadd $(bakery __complete " .. kind:sub(5) .. " 2>/dev/null)" end
-    out[#out + 1] = ("    --%s) %s; return ;;"):format(name, action)
+    out[#out + 1] = ("    (%s) %s; return ;;"):format(name, action)
   end
   out[#out + 1] = "  esac"
   out[#out + 1] = "  case $path_ in"
@@ -113,8 +148,9 @@ function M.zsh(commands)
   table.sort(entries, function(a, b) return #a[1] > #b[1] end)
   for _, e in ipairs(entries) do
     local ask = e[3].args and e[3].args[1] and e[3].args[1].complete
-    out[#out + 1] = ("    '%s'|'%s '*) %s%s ;;"):format(e[1], e[1], e[2],
-      ask and "; compadd $(bakery __complete " .. ask .. " 2>/dev/null)" or "")
+    local more = choices(e[3]) and "; compadd " .. choices(e[3]) or ask == "file" and "; _files"
+      or ask and "; compadd $(bakery __complete " .. ask .. " 2>/dev/null)" or ""
+    out[#out + 1] = ("    '%s'|'%s '*) %s%s ;;"):format(e[1], e[1], e[2], more)
   end
   out[#out + 1] = "  esac\n}\n_bakery \"$@\"\n"
   return table.concat(out, "\n")
@@ -149,7 +185,9 @@ function M.fish(commands)
       end
     end
     local ask = c.args and c.args[1] and c.args[1].complete
-    if ask then
+    if choices(c) then out[#out + 1] = ('complete -c bakery -n "%s" -a "%s"'):format(cond, choices(c)) end
+    if ask == "file" then out[#out + 1] = ('complete -c bakery -n "%s" -F'):format(cond)
+    elseif ask then
       out[#out + 1] = ('complete -c bakery -n "%s" -a "(bakery __complete %s 2>/dev/null)"'):format(cond, ask)
     end
   end)

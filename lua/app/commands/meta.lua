@@ -64,12 +64,14 @@ function M.help(values)
   return 0
 end
 
---- Names for shells: recipes, images, versions, variants, operating systems, platforms.
+--- Names for shells: recipes, backends, images, versions, variants, operating systems, platforms.
 function M.complete(values)
   local kind, names = values[1], {}
   if kind == "recipe" then
     local recipe = require("app.recipe").setup(values)
     for _, r in ipairs(recipe.list()) do names[r.name] = true end
+  elseif kind == "backend" then
+    for _, name in ipairs(require("app.backend").names) do names[name] = true end
   elseif kind == "platform" then
     names["linux/amd64"], names["linux/arm64"] = true, true
   else
