@@ -15,6 +15,25 @@ if peers then process.setenv("PATH", peers .. ":" .. os.getenv "PATH") end
 
 local GC_STRESS = { "digest", "fs", "json", "luakit", "regex", "tag", "task", "template", "version", "yaml" }
 
+-- Sanitizers write to files: nobody may overlook what a child of a child says on its standard error.
+local reports = fs.realpath(build) .. "/reports"
+if os.getenv "SANITIZE" then
+  fs.remove(reports, { recursive = true })
+  assert(fs.mkdir(reports))
+  process.setenv("ASAN_OPTIONS", "detect_stack_use_after_return=1:strict_string_checks=1:log_path=" .. reports .. "/asan")
+  process.setenv("UBSAN_OPTIONS", "print_stacktrace=1:log_path=" .. reports .. "/ubsan")
+end
+
+-- Prints and removes the reports; returns their number.
+local function new_reports()
+  local names = fs.list(reports) or {}
+  for _, name in ipairs(names) do
+    io.stdout:write(fs.read(reports .. "/" .. name) or "", "\n")
+    fs.remove(reports .. "/" .. name)
+  end
+  return #names
+end
+
 local function wanted(name)
   if #only == 0 then return true end
   for _, o in ipairs(only) do if name:find(o, 1, true) then return true end end
@@ -26,12 +45,13 @@ local function run(name, cmd, env, timeout)
   local p, f, s = r.stdout:match("(%d+) passed, (%d+) failed,? ?(%d*)[^\n]*\n?$")
   p, f, s = tonumber(p) or 0, tonumber(f) or 0, tonumber(s) or 0
   if (r.code ~= 0 or r.signal) and f == 0 then f = 1 end
+  f = f + new_reports()
   passed, failed, skipped = passed + p, failed + f, skipped + s
   if f > 0 then
     bad[#bad + 1] = name
     io.stdout:write(r.stdout, "\n")
   else
-    for line in r.stdout:gmatch("[^\n]*skipped: needs[^\n]*") do io.stdout:write("  ", line, "\n") end
+    for line in r.stdout:gmatch("skipped: [^\n]*") do io.stdout:write("  ", line, "\n") end
   end
   io.stdout:write(("%-44s %d passed, %d failed%s  %.1fs\n"):format(name, p, f, s > 0 and ", " .. s .. " skipped" or "",
     r.seconds or 0))
