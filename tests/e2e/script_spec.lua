@@ -110,13 +110,18 @@ return require("bakery.recipe").new { summary = "odd", steps = { { "one", functi
 
   it("keeps a terminal in order whatever a command prints", function()
     if not world.needs "script" then return end
-    local text = "FROM scratch\nCOPY base/ /\nRUN printf '\\033[2J\\033[31mred\\033[0m\\rover\\n'; exit 3\n"
+    local text = "FROM scratch\nCOPY base/ /\nRUN echo first; sleep 0.3; printf '\\033[2J\\033[31mred\\033[0m\\rover\\n'; exit 3\n"
     local busy = world.project { app = text }
-    local cmd = ("%s build -C %s --store %s --progress tty"):format(world.bin, busy, store)
+    local cmd = ("stty cols 40 rows 10; %s build -C %s --store %s --progress tty"):format(world.bin, busy, store)
     local r = assert(process.run { cmd = { "script", "-qec", cmd, "/dev/null" }, stdin = "", timeout = 60,
       env = { NO_COLOR = "1", TERM = "xterm", CI = "", XDG_STATE_HOME = world.state } })
     assert.equal(1, r.code, r.stdout)
     assert.falsy(r.stdout:find("\27[2J", 1, true), (r.stdout:gsub("\27", "^")))
+    assert.truthy(r.stdout:find("app-1-0-0 0.", 1, true), (r.stdout:gsub("\27", "^")))
+    assert.truthy(r.stdout:find("\27[1A\27[J", 1, true), (r.stdout:gsub("\27", "^")))
+    for line in r.stdout:gmatch "[^\r\n]+" do
+      if line:find("●", 1, true) then assert.truthy(utf8.len((line:gsub("\27%[[%dAJ]+", ""))) <= 40, line) end
+    end
   end)
 end)
 

@@ -76,4 +76,11 @@ group:
     for i, c in ipairs(cases) do assert.equal(c[3], (matcher.matches(c[1], c[2])), "case " .. i) end
     assert.has_error(function() matcher.matches({ ["have-prefx"] = "a" }, "a") end)
   end)
+
+  it("fails what is no list of resources instead of passing it over", function()
+    local results = goss.run(assert(goss.parse "file: 3\ncommand:\n"), {})
+    assert.equal(1, #results)
+    assert.is_false(results[1].ok)
+    assert.truthy(goss.describe(results[1]):find("expected a mapping", 1, true))
+  end)
 end)

@@ -17,9 +17,11 @@ function M.open(opts)
     running = {}, order = {}, drawn = 0, last = 0 }, Tty)
 end
 
-local function width()
-  local w = process.winsize()
-  return w and w.cols and w.cols > 20 and w.cols or 80
+-- Columns, and lines that the block may have: never more than the terminal, for what has scrolled away
+-- cannot be erased.
+local function room()
+  local cols, rows = process.winsize()
+  return cols and cols > 20 and cols or 80, math.max(1, math.min(MAX_LINES, (rows or 24) - 2))
 end
 
 function Tty:erase()
@@ -32,11 +34,12 @@ function Tty:draw(force)
   if not force and now - self.last < INTERVAL then return end
   self.last = now
   self:erase()
-  local cols, shown = width(), 0
+  local cols, most = room()
+  local shown = 0
   local out = {}
   for _, uid in ipairs(self.order) do
     local t = self.running[uid]
-    if t and shown < MAX_LINES then
+    if t and shown < most then
       shown = shown + 1
       local text = ("%s  %s  %s"):format(uid, format.seconds(now - t.started), t.what)
       out[#out + 1] = self.paint("blue", "● ") .. format.cut(text, cols - 4)

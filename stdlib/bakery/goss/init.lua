@@ -208,6 +208,8 @@ function M.run(spec, system)
   for kind, list in json.pairs(spec) do
     if type(list) == "table" then
       for id, attrs in json.pairs(list) do check_resource(out, kind, id, attrs, system) end
+    elseif list ~= yaml.null then -- a check that cannot be read is one that failed
+      out[#out + 1] = { resource = kind, id = "", property = "", ok = false, error = "expected a mapping of resources" }
     end
   end
   return out
