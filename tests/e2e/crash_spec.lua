@@ -1,6 +1,5 @@
 --- Bad days: killed at any moment, no space, a registry that misbehaves.
 local world = require "lib.world"
-world.pending = pending
 local fs = require "bakery.fs"
 local json = require "bakery.json"
 local loop = require "bakery.loop"

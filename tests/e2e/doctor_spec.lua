@@ -1,5 +1,4 @@
 local world = require "lib.world"
-world.pending = pending
 local json = require "bakery.json"
 local fs = require "bakery.fs"
 

@@ -1,6 +1,5 @@
 --- Bases that attack whoever unpacks them, and registries that lie.
 local world = require "lib.world"
-world.pending = pending
 local digest = require "bakery.digest"
 local fs = require "bakery.fs"
 local json = require "bakery.json"

@@ -1,5 +1,4 @@
 local world = require "lib.world"
-world.pending = pending
 local fs = require "bakery.fs"
 local json = require "bakery.json"
 local peers = require "lib.peers"

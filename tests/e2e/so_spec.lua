@@ -1,5 +1,4 @@
 local world = require "lib.world"
-world.pending = pending
 local fs = require "bakery.fs"
 
 -- The native modules in plain lua5.4, each on its own, and waiting without a scheduler.

@@ -60,10 +60,20 @@ function M.run(cmd, opts)
   return r
 end
 
---- Whether a peer is there; else marks the test as skipped (specs set world.pending = pending).
+-- busted gives each running test a `pending` of its own, in the test function's environment.
+local function pending_of(level)
+  local fn = debug.getinfo(level + 1, "f").func
+  for i = 1, 255 do
+    local name, env = debug.getupvalue(fn, i)
+    if not name then return end
+    if name == "_ENV" then return env.pending end
+  end
+end
+
+--- Whether a peer is there; else ends the calling test as skipped.
 function M.needs(name)
   if process.which(name) then return true end
-  M.pending("needs " .. name)
+  pending_of(2)("needs " .. name)
   return false
 end
 
