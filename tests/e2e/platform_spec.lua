@@ -90,6 +90,9 @@ describe("platforms and layers", function()
     local n = 0
     for _ in pairs(seen) do n = n + 1 end
     assert.equal(3, n)
+    local odd = build(dir, "--output", "tarball:x")
+    assert.equal(2, odd.code, odd.stderr)
+    assert.falsy(odd.stderr:find("building for", 1, true), odd.stderr)
     for compression, level in pairs { gzip = "13", zstd = "20", none = "1" } do
       local r = build(dir, "--compression", compression, "--compression-level", level)
       assert.equal(2, r.code, r.stderr)

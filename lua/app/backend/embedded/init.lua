@@ -40,10 +40,11 @@ end
 local function timestamp(seconds) return os.date("!%Y-%m-%dT%H:%M:%SZ", seconds) end
 
 --- Opens the backend.
----@param opts table { dir=project directory, store=, jobs=, epoch=, no_cache=, pull=, network=, security=,
+---@param opts table { args=options of the recipe, dir=project directory, store=, jobs=, epoch=, no_cache=, pull=, network=, security=,
 --- compression=, level=, emit=fn(event), registry=options of bakery.oci.client }
 ---@return table backend with build, push, export, close
 function M.open(opts)
+  for _, spec in ipairs(opts.args and opts.args.output or {}) do output.parse_spec(spec) end
   -- Ids and mounts first: the store's files must be made under the final id map.
   local store_dir = opts.store or M.store_dir()
   local entered = fail.check(sandbox.enter())
@@ -294,12 +295,12 @@ end
 ---@param results table[]
 ---@param spec string
 function Backend:export(results, spec)
-  local kind, path = spec:match("^([%w-]+):(.+)$")
+  local kind, path = output.parse_spec(spec)
   if kind == "oci" then
     local layout = fail.within("write " .. spec, oci.layout(path, { create = true }))
     local names = output.layout_names(results)
     for _, result in ipairs(results) do output.to_layout(self, layout, self:finish(result), names) end
-  elseif kind == "docker-archive" then
+  else
     local tmp = path .. ".part-" .. process.pid()
     local ok, err = pcall(output.to_docker_archive, self, tmp, results)
     if not ok then
@@ -307,9 +308,6 @@ function Backend:export(results, spec)
       error(err, 0)
     end
     fail.check(fs.rename(tmp, path))
-  else
-    fail.raise { class = "usage", code = "usage", message = "unknown output '" .. spec .. "'",
-      hint = "outputs are oci:DIR and docker-archive:FILE" }
   end
 end
 
