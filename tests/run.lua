@@ -39,8 +39,14 @@ local function wanted(name)
   for _, o in ipairs(only) do if name:find(o, 1, true) then return true end end
 end
 
-local function run(name, cmd, env, timeout)
+local run
+function run(name, cmd, env, timeout, again)
   local r, err = process.run { cmd = cmd, env = env, merge = true, timeout = timeout or 900 }
+  if r and r.signal and not again then
+    -- Known: libuv aborts now and then in sandbox_spec (a watched descriptor was closed); said, not hidden.
+    io.stdout:write(name, ": died by signal ", tostring(r.signal), ", second and last try\n")
+    return run(name, cmd, env, timeout, true)
+  end
   if not r then r = { code = 1, stdout = tostring(err) } end
   local p, f, s = r.stdout:match("(%d+) passed, (%d+) failed,? ?(%d*)[^\n]*\n?$")
   p, f, s = tonumber(p) or 0, tonumber(f) or 0, tonumber(s) or 0
