@@ -31,7 +31,7 @@ USES_oci := http json digest
 USES_sandbox := process
 USES_snapshot := archive digest
 USES_store := digest
-LIBS_archive := -ldeflate -lz -lzstd -lisal -ldl
+LIBS_archive := -ldeflate -lz -lzstd -ldl
 LIBS_digest := -lcrypto
 LIBS_http := -ldl
 LIBS_oci := -lm
@@ -44,10 +44,10 @@ LIBS_yaml := -lyaml
 LIBS_template := -lpcre2-8
 
 # The program takes static archives where Debian has them: it starts in a millisecond and runs on
-# machines without the libraries. libcurl and libarchive are opened when first used.
+# machines without the libraries. libcurl, libarchive and ISA-L are opened when first used.
 STATIC := -l:libyaml.a -l:libjansson.a -l:libpcre2-8.a -l:libuv_a.a -l:libdeflate.a -l:libzstd.a \
   -l:libz.a -l:libcrypto.a -l:libseccomp.a -l:libsqlite3.a -l:liblua5.4.a
-HOST_LIBS := $(STATIC) -lisal -lm -ldl -lpthread
+HOST_LIBS := $(STATIC) -lm -ldl -lpthread
 
 srcs = $(wildcard src/$(1)/*.c)
 objs = $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter-out src/$(1)/lua_%,$(call srcs,$(1))))

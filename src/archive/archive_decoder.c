@@ -7,7 +7,9 @@
 #include "base/mem.h"
 
 #if defined(__has_include) && __has_include(<isa-l/igzip_lib.h>)
+#include <dlfcn.h>
 #include <isa-l/igzip_lib.h>
+#include <pthread.h>
 #define HAVE_ISAL 1
 #endif
 
@@ -62,10 +64,37 @@ static void none_end(struct bk_decoder *d) { (void)d; }
 /* --- gzip by ISA-L --------------------------------------------------------------------------- */
 
 #ifdef HAVE_ISAL
+/* Opened when first used: the program starts, slower at inflating, where ISA-L is not installed. */
+static struct {
+  __typeof__(&isal_inflate_init) init;
+  __typeof__(&isal_inflate_reset) reset;
+  __typeof__(&isal_inflate) inflate;
+} isal;
+static bool isal_there;
+
+static bool isal_symbol(void *lib, const char *name, void *field) {
+  void *p = dlsym(lib, name);
+  memcpy(field, &p, sizeof p); /* POSIX: dlsym's result may be used as a function pointer */
+  return p != NULL;
+}
+
+static void isal_load(void) {
+  void *lib = dlopen("libisal.so.2", RTLD_NOW | RTLD_LOCAL);
+  isal_there = lib && isal_symbol(lib, "isal_inflate_init", &isal.init) &&
+               isal_symbol(lib, "isal_inflate_reset", &isal.reset) &&
+               isal_symbol(lib, "isal_inflate", &isal.inflate);
+}
+
+static bool have_isal(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, isal_load);
+  return isal_there;
+}
+
 static int isal_init(struct bk_decoder *d, struct bk_err *err) {
   (void)err;
   struct inflate_state *s = bk_malloc(sizeof *s);
-  isal_inflate_init(s);
+  isal.init(s);
   s->crc_flag = ISAL_GZIP;
   d->state = s;
   d->between = true;
@@ -87,7 +116,7 @@ static int isal_step(struct bk_decoder *d, struct bk_err *err) {
   s->avail_in = clamp32(d->in_left);
   s->next_out = d->out;
   s->avail_out = clamp32(d->out_left);
-  int rc = isal_inflate(s);
+  int rc = isal.inflate(s);
   if (rc < 0 || rc == ISAL_NEED_DICT) return corrupt(err, "gzip", isal_message(rc));
   d->in_left -= (size_t)(s->next_in - d->in);
   d->in = s->next_in;
@@ -95,7 +124,7 @@ static int isal_step(struct bk_decoder *d, struct bk_err *err) {
   d->out = s->next_out;
   d->between = s->block_state == ISAL_BLOCK_FINISH;
   if (d->between) { /* members follow each other: RFC 1952, 2.2 */
-    isal_inflate_reset(s);
+    isal.reset(s);
     s->crc_flag = ISAL_GZIP;
   }
   return 0;
@@ -171,8 +200,8 @@ const struct bk_codec *bk_codec_for(enum bk_compression c, bool use_zlib) {
   static const struct bk_codec zlib = {"gzip", zlib_init, zlib_step, zlib_end};
   static const struct bk_codec zstd = {"zstd", zstd_init, zstd_step, zstd_end};
 #ifdef HAVE_ISAL
-  static const struct bk_codec isal = {"gzip", isal_init, isal_step, isal_end};
-  if (c == BK_COMPRESSION_GZIP && !use_zlib) return &isal;
+  static const struct bk_codec fast = {"gzip", isal_init, isal_step, isal_end};
+  if (c == BK_COMPRESSION_GZIP && !use_zlib && have_isal()) return &fast;
 #else
   (void)use_zlib;
 #endif
