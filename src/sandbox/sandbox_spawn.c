@@ -166,13 +166,14 @@ static int run_plan(struct plan *p, struct bk_sandbox_box *box, struct bk_err *e
   if (!p->failed) return 0;
   while (waitpid(box->pid, NULL, 0) < 0 && errno == EINTR) {}
   close(box->pidfd);
+  box->pid = 0; /* both numbers may be somebody else's from now on */
+  box->pidfd = -1;
   fail_step(p, err);
   const char *why = hint(p);
   size_t n = strlen(err->msg);
   snprintf(err->msg + n, sizeof err->msg - n, "%s", why);
   return -1;
 }
-
 
 static int prepare(struct plan *p, struct bk_err *err) {
   const struct bk_sandbox_spec *s = p->spec;

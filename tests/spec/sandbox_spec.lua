@@ -100,6 +100,21 @@ describe("sandbox.spawn", function()
     assert.is_false(r.oom)
   end)
 
+  box_it("forgets the descriptors of a box that could not start", function()
+    collectgarbage()
+    collectgarbage "stop" -- the failed call's own memory must still be there when the pipes are opened
+    for _ = 1, 4 do assert.is_nil((start { argv = { "/bin/nothing" } })) end
+    local readers, fds = {}, {}
+    for i = 1, 16 do readers[i], fds[i] = process.pipe() end
+    collectgarbage "restart"
+    collectgarbage()
+    for i = 1, 16 do
+      assert.is_true(process.close_fd(fds[i]))
+      assert.is_nil(readers[i]:read())
+      readers[i]:close()
+    end
+  end)
+
   box_it("tells of the signal that ended pid 1", function()
     local box <close> = assert(start { argv = { "/bin/sleep", "60" } })
     assert.is_true(box:kill(9))
