@@ -9,8 +9,9 @@ export BAKERY_STORE
 echo "\$ bakery build"
 "$bakery" build
 echo
-echo "\$ bakery build     (again: everything comes from the cache)"
-"$bakery" build --progress quiet
+images=$(dirname "$BAKERY_STORE")/demo-images
+echo "\$ bakery build --output oci:$images     (again: everything comes from the cache)"
+"$bakery" build --progress quiet --output "oci:$images"
 echo
 echo "\$ bakery test --image-name hello"
 "$bakery" test --image-name hello

@@ -340,4 +340,21 @@ user:
     local r = ok(world.bakery { "build", "-C", dir, "--store", store, "--progress", "json" })
     for line in r.stderr:gmatch "[^\n]+" do assert.is_table(json.decode(line), line) end
   end)
+
+  it("keeps the digest of a target in which nothing changed, whatever the time", function()
+    local dir = world.project { app = "FROM scratch\nCOPY base/ /\nENV A=1\nRUN echo hi > /hi\nCMD sh\n" }
+    local function digest(args)
+      local r = ok(build(dir, args))
+      return r.stderr:match "built (%x+)"
+    end
+    local first = digest()
+    local plan = json.decode(ok(build(dir, { "--plan" })).stdout)
+    local stamp = plan.target["app-1-0-0"].labels["org.opencontainers.image.created"]
+    repeat -- until the clock shows another second
+      plan = json.decode(ok(build(dir, { "--plan" })).stdout)
+    until plan.target["app-1-0-0"].labels["org.opencontainers.image.created"] ~= stamp
+    assert.equal(first, digest())
+    world.write(dir, { ["app/1.0.0/Containerfile"] = "FROM scratch\nCOPY base/ /\nENV A=2\nRUN echo hi > /hi\nCMD sh\n" })
+    assert.not_equal(first, digest())
+  end)
 end)

@@ -93,25 +93,60 @@ local function label_table(built, target)
   return labels
 end
 
+local CREATED_LABEL = "org.opencontainers.image.created"
+
+-- Digest of all that a config says except when it was made.
+local function shape_of(config)
+  local created, stamps = config.created, {}
+  local labels = config.config and config.config.Labels
+  local label = labels and labels[CREATED_LABEL]
+  config.created = nil
+  if label then labels[CREATED_LABEL] = "" end
+  for i, h in ipairs(config.history or {}) do
+    stamps[i] = h.created
+    h.created = nil
+  end
+  local shape = digest.sha256(json.encode(config))
+  config.created = created
+  if label then labels[CREATED_LABEL] = label end
+  for i, h in ipairs(config.history or {}) do h.created = stamps[i] end
+  return shape
+end
+
+-- The target's image of an earlier build when it differs in nothing but its times: an unchanged
+-- target keeps its digest, and nothing has to be pushed. With an epoch the times are part of the order.
+local function unchanged(self, target, platform, shape)
+  if self.epoch then return end
+  local record = self.store:get_ref(M.target_ref(self.dir, target.uid, platform))
+  if record and record.shape == shape and self.store:has_blob(record.config) then return record end
+end
+
 local function make_image(self, target, platform, built)
   local os_name, arch, variant = platform:match("^([^/]+)/([^/]+)/?(.*)$")
   local config = fail.check(built.state:final_config { created = timestamp(self.epoch or os.time()), labels = target.labels,
     epoch = self.epoch, architecture = arch, os = os_name, variant = variant ~= "" and variant or nil })
-  local raw = json.encode(config)
-  local config_digest = fail.check(self.store:put_blob(raw))
+  local shape = shape_of(config)
   local size = 0
   for _, layer in ipairs(built.chain) do
     local meta = self.store:layer_meta(layer.diff_id)
     size = size + (meta and meta.size or layer.blob and layer.blob.size or 0)
   end
-  return { config_digest = config_digest, config_size = #raw, chain = built.chain, labels = label_table(built, target),
-    base = built.base, size = size }
+  local image = { chain = built.chain, base = built.base, size = size, shape = shape }
+  local kept = unchanged(self, target, platform, shape)
+  if kept then
+    image.config_digest, image.config_size, image.labels = kept.config, kept.config_size, kept.labels
+  else
+    local raw = json.encode(config)
+    image.config_digest = fail.check(self.store:put_blob(raw))
+    image.config_size, image.labels = #raw, label_table(built, target)
+  end
+  return image
 end
 
 -- Remembers an image in the store under each of its tags and its target's uid.
 local function keep_image(self, target, platform, image)
   local record = { built = true, config = image.config_digest, config_size = image.config_size, platform = platform,
-    uid = target.uid, layers = json.array {}, labels = image.labels, size = image.size,
+    uid = target.uid, layers = json.array {}, labels = image.labels, size = image.size, shape = image.shape,
     base = image.base and { name = image.base.name, digest = image.base.digest } }
   for i, layer in ipairs(image.chain) do
     record.layers[i] = { diff_id = layer.diff_id, blob = layer.blob, source = layer.source }
