@@ -24,7 +24,11 @@ return recipe.new {
     { name = "compression-level", type = "int", min = 1, help = "its level [default: 6, zstd 3]" },
     { name = "metadata-file", type = "string", metavar = "FILE", complete = "file",
       help = "write build metadata in the shape of buildx" },
-    { name = "cache-registry", type = "string", metavar = "REPO", help = "registry prefix of cache references in the plan" },
+    { name = "cache-registry", type = "string", metavar = "REPO",
+      help = "step cache in a registry: read REPO/IMAGE/cache, with --push write it" },
+    { name = "cache-from", type = "list", metavar = "REF", help = "read the step cache (or image) REF as well (repeatable)" },
+    { name = "cache-to", type = "list", metavar = "REF", help = "write the step cache REF; type=inline: into the image itself" },
+    { name = "cache-ttl", type = "int", min = 1, metavar = "DAYS", help = "do not use caches in registries older than that" },
     { name = "temp-registry", type = "string", metavar = "REPO", help = "push by digest to REPO/IMAGE/tmp instead of tagging" },
     { name = "clean", type = "switch", default = true, help = "remove temporary files" },
     { name = "strategy", type = "enum", choices = { "bake", "build" }, default = "bake", help = "for buildx" },
@@ -73,6 +77,9 @@ return recipe.new {
       ctx.backend:push(ctx:good(), { temp = temp and function(r) return r.tags[1] end or nil })
       for _, r in ipairs(ctx:good()) do ctx:record(r) end
     end, doc = "push content by digest, then the tags" },
+    { "cache", function(ctx)
+      if ctx.backend.export_cache then ctx.backend:export_cache(ctx.plan, ctx:good()) end
+    end, doc = "write step caches to registries" },
     { "report", function(ctx) ctx:report() end, doc = "metadata file and summary" },
   },
 }

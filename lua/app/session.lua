@@ -49,6 +49,20 @@ function M.epoch(values, dir)
   return n or 0
 end
 
+-- Appends the command line's cache entries to a target's.
+local function add_entries(target, member, entries)
+  if not entries or #entries == 0 then return end
+  local all = target[member] or json.array {}
+  for _, entry in ipairs(entries) do
+    if not require("app.backend.embedded.remote").parse_entry(entry) then
+      fail.raise { class = "usage", code = "usage", message = ("--%s: cannot use '%s'"):format(member, entry),
+        hint = "give REPOSITORY:TAG, type=registry,ref=REPOSITORY:TAG[,mode=min|max] or type=inline" }
+    end
+    all[#all + 1] = entry:find("=", 1, true) and entry or "type=registry,ref=" .. entry
+  end
+  target[member] = all
+end
+
 --- The plan document: read from --plan-file, or made from the project's selected targets.
 ---@return table doc, table|nil project
 function M.plan(values)
@@ -68,9 +82,21 @@ function M.plan(values)
     fail.raise { class = "empty", code = "empty", message = "no target matches " .. text,
       hint = "matrix images are left out unless --matrix-versions include is given" }
   end
-  return plans.document(targets, { project = project, cache_registry = values.cache_registry,
+  local doc = plans.document(targets, { project = project, cache_registry = values.cache_registry,
     temp_registry = values.temp_registry, push = values.push, epoch = M.epoch(values, project.dir),
-    platforms = values.image_platform }), project
+    platforms = values.image_platform })
+  for _, uid in ipairs(doc.group.default.targets) do
+    add_entries(doc.target[uid], "cache-from", values.cache_from)
+    add_entries(doc.target[uid], "cache-to", values.cache_to)
+  end
+  return doc, project
+end
+
+-- Cache entries of a plan that we can use; the kinds of other builders are left to those.
+local function cache_entries(list)
+  local out = {}
+  for _, entry in ipairs(list or {}) do out[#out + 1] = require("app.backend.embedded.remote").parse_entry(entry) end
+  return out
 end
 
 --- The plan document in the form backends take: targets in order with their uid.
@@ -83,7 +109,8 @@ function M.backend_plan(doc)
     local t = doc.target[uid]
     plan.order[i] = uid
     plan.targets[uid] = { uid = uid, context = t.context, dockerfile = t.dockerfile, labels = t.labels, tags = t.tags,
-      args = t.args, target = t.target, platforms = t.platforms, secrets = t.secret }
+      args = t.args, target = t.target, platforms = t.platforms, secrets = t.secret,
+      cache_from = cache_entries(t["cache-from"]), cache_to = cache_entries(t["cache-to"]) }
     plan.extras[uid] = extra[uid] or {}
   end
   return plan

@@ -34,7 +34,7 @@ function handlers.step_done(self, e)
   line("[", e.target, "] ", self.paint("green", "done   "), step_title(e), " ", format.seconds(e.seconds or 0))
 end
 function handlers.step_cached(self, e)
-  line("[", e.target, "] ", self.paint("dim", "cached "), step_title(e))
+  line("[", e.target, "] ", self.paint("dim", e.source and "remote " or "cached "), step_title(e))
 end
 function handlers.log(self, e) line("[", e.target, "] | ", self.color and e.text or format.printable(e.text)) end
 function handlers.pull(self, e) line("pull ", e.image, " ", e.platform) end
@@ -52,6 +52,7 @@ function handlers.push_started(self, e) line("[", e.target, "] push ", e.reposit
 function handlers.pushed_blob(self, e)
   if self.verbose then line("[", e.target, "] ", e.how, " ", format.short(e.digest), " ", format.bytes(e.size)) end
 end
+function handlers.cache_written(_, e) line("[", e.target, "] cache ", e.ref, " ", tostring(e.layers), " layers") end
 function handlers.tagged(self, e) line("[", e.target, "] tagged ", e.ref) end
 function handlers.test(self, e)
   line("[", e.target, "] ", e.ok and self.paint("green", "ok     ") or self.paint("red", "FAILED "), e.text)

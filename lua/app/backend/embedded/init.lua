@@ -12,6 +12,7 @@ local task = require "bakery.task"
 local fail = require "app.fail"
 local images = require "app.backend.embedded.images"
 local output = require "app.backend.embedded.output"
+local remote = require "app.backend.embedded.remote"
 local stages = require "app.backend.embedded.stages"
 
 local M = { name = "embedded", summary = "built in: no daemon, no external program" }
@@ -53,7 +54,7 @@ function M.open(opts)
     pull = opts.pull, network = opts.network or "host", security = opts.security or "default",
     compression = opts.compression or "gzip", level = output.level(opts.compression or "gzip", opts.level),
     mode = entered.mode, rootless = entered.mode ~= "root", userxattr = entered.mode ~= "root",
-    cpus = process.cpus(), host_platform = M.host_platform(), warned = {}, once = task.once(),
+    cache_ttl = opts.args and opts.args.cache_ttl, cpus = process.cpus(), host_platform = M.host_platform(), warned = {}, once = task.once(),
   }, Backend)
   self.slots = task.semaphore(opts.jobs or self.cpus)
   self.store = fail.within("open store", store.open(store_dir, { create = true, mode = entered.mode }))
@@ -125,6 +126,9 @@ local function make_image(self, target, platform, built)
   local os_name, arch, variant = platform:match("^([^/]+)/([^/]+)/?(.*)$")
   local config = fail.check(built.state:final_config { created = timestamp(self.epoch or os.time()), labels = target.labels,
     epoch = self.epoch, architecture = arch, os = os_name, variant = variant ~= "" and variant or nil })
+  for _, entry in ipairs(target.cache_to or {}) do
+    if entry.type == "inline" then config[remote.INLINE] = remote.inline_document(self, built.entries, built.chain) end
+  end
   local shape = shape_of(config)
   local size = 0
   for _, layer in ipairs(built.chain) do
@@ -188,7 +192,7 @@ function Backend:build_target(target)
       local built = stages.build(self, target, platform)
       local image = make_image(self, target, platform, built)
       keep_image(self, target, platform, image)
-      result.platforms[i] = { platform = platform, image = image }
+      result.platforms[i] = { platform = platform, image = image, entries = built.entries }
       result.cached = result.cached + built.counts.cached
       result.executed = result.executed + built.counts.executed
       result.size = result.size + image.size
@@ -259,6 +263,13 @@ function Backend:build(plan, opts)
     error(ok and interrupted or err, 0)
   end
   return results
+end
+
+--- Writes the remote caches that the plan asks for; what goes wrong is a warning.
+---@param plan table
+---@param results table[] of targets that were built
+function Backend:export_cache(plan, results)
+  task.map(results, 4, function(result) remote.export(self, result, plan.targets[result.uid].cache_to or {}) end)
 end
 
 --- Makes manifests (and the index of a multi-platform target): compresses what is not compressed yet.

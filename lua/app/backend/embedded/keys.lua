@@ -63,6 +63,11 @@ function M.copy(a)
     a.chown, a.chmod, a.link or false, a.preserve or false, a.unpack or false, a.epoch, a.salt))
 end
 
+--- What a COPY takes from a chain: the same chain and patterns, the same files.
+function M.view(a)
+  return key("view", table.pack(a.chain, a.sources, a.excludes or {}))
+end
+
 --- WORKDIR.
 function M.mkdir(a)
   return key("mkdir", table.pack(a.parent, a.path, a.uid, a.gid, a.epoch, a.salt))

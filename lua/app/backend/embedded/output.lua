@@ -16,8 +16,8 @@ local CONFIG = "application/vnd.oci.image.config.v1+json"
 local LAYER = { gzip = "application/vnd.oci.image.layer.v1.tar+gzip", zstd = "application/vnd.oci.image.layer.v1.tar+zstd",
   none = "application/vnd.oci.image.layer.v1.tar" }
 
--- Bumped when the bytes that the compressors write change.
-local CODEC_VERSION = 1
+--- Bumped when the bytes that the compressors write change.
+M.CODEC_VERSION = 1
 
 -- Docker layer types as their OCI equivalents: a manifest never mixes the two.
 local OCI_TYPE = {
@@ -56,18 +56,20 @@ function M.level(compression, level)
   return level
 end
 
-local function descriptor(fields)
+--- An OCI descriptor from the fields that are set.
+function M.descriptor(fields)
   local d = json.object()
   for _, k in ipairs { "mediaType", "digest", "size", "annotations", "platform" } do
     if fields[k] ~= nil then d[k] = fields[k] end
   end
   return d
 end
+local descriptor = M.descriptor
 
 local function remembered(build, diff_id)
   local meta = build.store:layer_meta(diff_id)
   for _, blob in ipairs(meta and meta.blobs or {}) do
-    if blob.codec == build.compression and blob.level == build.level and blob.version == CODEC_VERSION
+    if blob.codec == build.compression and blob.level == build.level and blob.version == M.CODEC_VERSION
         and build.store:has_blob(blob.digest) then
       return blob
     end
@@ -105,7 +107,7 @@ function M.layer_blob(build, layer)
       changed_layer(layer, packed)
     end
     fail.check(build.store:add_blob_file(tmp, packed.digest))
-    local made = { codec = build.compression, level = build.level, version = CODEC_VERSION, digest = packed.digest,
+    local made = { codec = build.compression, level = build.level, version = M.CODEC_VERSION, digest = packed.digest,
       size = packed.size, mediaType = LAYER[build.compression] }
     meta = meta or { blobs = json.array {} }
     table.insert(meta.blobs, made)
@@ -309,24 +311,37 @@ function M.repositories(result)
   return order, tags
 end
 
+local function push_blob(build, result, repo, layer, desc, source)
+  if build.client:has_blob(repo, desc.digest) then return end
+  local same_host = source and source:match("^[^/]+") == repo:match("^[^/]+")
+  local mount_from = same_host and source ~= repo and source:match("^[^/]+/(.*)$") or nil
+  local how = fail.within("push " .. repo,
+    build.client:push_blob(repo, desc, { file = blob_file(build, layer, desc), mount_from = mount_from }))
+  build.emit { type = "pushed_blob", target = result.uid, digest = desc.digest, size = desc.size, how = how }
+end
+
+--- Brings one layer to a repository, once per build; returns its descriptor. What one repository of a
+--- registry has got, the others mount.
+function M.push_layer(build, result, repo, layer)
+  local desc = M.layer_blob(build, layer)
+  local host = repo:match("^[^/]+")
+  local first = build.once:run("upload:" .. host .. "@" .. desc.digest, function()
+    push_blob(build, result, repo, layer, desc, layer.source)
+    return repo
+  end)
+  if first ~= repo then
+    build.once:run("push:" .. repo .. "@" .. desc.digest, function()
+      push_blob(build, result, repo, layer, desc, first)
+      return true
+    end)
+  end
+  return desc
+end
+
 --- Uploads everything a result needs to one repository, by digest only: no tag is touched.
 function M.push_content(build, result, repo)
   for _, p in ipairs(result.platforms) do
-    task.map(p.image.chain, 4, function(layer)
-      local desc = M.layer_blob(build, layer)
-      return build.once:run("push:" .. repo .. "@" .. desc.digest, function()
-        local source = layer.source
-        local same_host = source and source:match("^[^/]+") == repo:match("^[^/]+")
-        local mount_from = same_host and source ~= repo and source:match("^[^/]+/(.*)$") or nil
-        if not build.client:has_blob(repo, desc.digest) then
-          local file = blob_file(build, layer, desc)
-          local how = fail.within("push " .. repo,
-            build.client:push_blob(repo, desc, { file = file, mount_from = mount_from }))
-          build.emit { type = "pushed_blob", target = result.uid, digest = desc.digest, size = desc.size, how = how }
-        end
-        return true
-      end)
-    end)
+    task.map(p.image.chain, 4, function(layer) return M.push_layer(build, result, repo, layer) end)
     fail.within("push " .. repo, build.client:push_blob(repo,
       { digest = p.image.config_digest, size = p.image.config_size },
       { file = build.store:blob_path(p.image.config_digest) }))

@@ -66,18 +66,19 @@ local function run_instruction(build, where, stage, state, chain, instruction, c
   counts.index = counts.index + 1
   build.emit { type = "step_started", target = where.target, step = step, index = counts.index, total = counts.total }
   local record, cached = steps[step.op](build, where, step, chain)
-  build.emit { type = cached and "step_cached" or "step_done", target = where.target, step = step,
+  where.entries[#where.entries + 1] = record
+  build.emit { type = cached and "step_cached" or "step_done", target = where.target, step = step, source = record.source,
     index = counts.index, total = counts.total, seconds = cached and 0 or record.seconds }
   counts[cached and "cached" or "executed"] = counts[cached and "cached" or "executed"] + 1
   state:add_layer(record.diff_id, record.created)
-  return chain:with { diff_id = record.diff_id }
+  return chain:with { diff_id = record.diff_id, blob = record.blob, source = record.source }
 end
 
 --- Builds the target's stages for one platform.
 ---@param build table the running build
 ---@param target table plan entry: uid, dockerfile, context, args, target, secrets
 ---@param platform string
----@return table { state=, chain=, base=image|nil, counts= }
+---@return table { state=, chain=, base=image|nil, counts=, entries=step records in order of their end }
 function M.build(build, target, platform)
   local parsed = M.parse(build, target.dockerfile)
   local context = fs.join(build.dir, target.context or ".")
@@ -89,7 +90,7 @@ function M.build(build, target, platform)
   end
   local counts = { index = 0, total = plan.steps or 0, cached = 0, executed = 0 }
   local where = { target = target.uid, file = parsed.file, path = parsed.path, context = context, platform = platform,
-    secrets = target.secrets, ignore = ignore_lines(context, parsed.path) }
+    secrets = target.secrets, ignore = ignore_lines(context, parsed.path), cache_from = target.cache_from, entries = {} }
 
   local tasks, started, build_stage = {}, {}, nil
   local function start(i)
@@ -131,7 +132,8 @@ function M.build(build, target, platform)
     end
     error(result, 0)
   end
-  return { state = result.state, chain = result.chain, base = where.base, counts = counts }
+  return { state = result.state, chain = result.chain, base = where.base, counts = counts,
+    entries = where.entries }
 end
 
 return M

@@ -12,6 +12,7 @@ local fail = require "app.fail"
 local images = require "app.backend.embedded.images"
 local keys = require "app.backend.embedded.keys"
 local mounts = require "app.backend.embedded.mounts"
+local remote = require "app.backend.embedded.remote"
 
 local M = {}
 
@@ -29,10 +30,11 @@ local function stored(build, key)
   if record and build.store:layer_dir(record.diff_id) then return record end
 end
 
---- Looks the key up, or runs `execute(tmpdir) -> record` once, in this process and in others.
----@return table record { diff_id=, created=, seconds= }
+--- Looks the key up, here and in the target's remote caches, or runs `execute(tmpdir) -> record`
+--- once, in this process and in others.
+---@return table record { key=, diff_id=, created=, seconds=, blob=, source= }
 ---@return boolean cached
-local function once(build, key, execute)
+local function once(build, where, key, execute)
   local hit
   local record, first = build.once:run("step:" .. key, function()
     local found = stored(build, key)
@@ -42,6 +44,11 @@ local function once(build, key, execute)
     end
     local lock <close> = fail.check(build.store:lock("k-" .. key)) -- luacheck: ignore
     found = stored(build, key)
+    if not found then
+      found = remote.lookup(build, where, key)
+      -- Counts from now on as a result of this store, as soon as the layer's files are here.
+      if found then fail.check(build.store:put_key(key, { diff_id = found.diff_id, created = found.created, seconds = found.seconds })) end
+    end
     if found then
       hit = true
       return found
@@ -56,6 +63,7 @@ local function once(build, key, execute)
     fail.check(build.store:put_key(key, result))
     return result
   end)
+  record.key = key
   return record, hit or not first
 end
 
@@ -152,7 +160,7 @@ function M.run(build, where, step, chain)
     local key = keys.run { platform = where.platform, parent = chain.id, argv = step.argv, env = step.env,
       cwd = step.cwd, user = step.user, network = step.network or build.network, security = build.security,
       mounts = content, files = step.files, epoch = build.epoch, salt = build.salt }
-    return once(build, key, function(tmp)
+    return once(build, where, key, function(tmp)
       build.emit { type = "step_running", target = where.target, step = step }
       return build.slots:with(execute_run, build, where, step, chain, tmp)
     end)
@@ -180,16 +188,41 @@ local function last_copy(build, where, step)
   return id, record and build.store:layer_dir(record.diff_id)
 end
 
+-- Digest of what a COPY takes; false when nothing matches.
+local function scan_files(build, step, source)
+  local found = fail.check(snapshot.scan { root = source.root, lowers = source.chain and images.lowers(build, source.chain),
+    paths = step.sources, ignore = source.ignore, excludes = step.excludes,
+    cache = source.root and build:stat_cache(source.root), userxattr = build.userxattr })
+  local nothing = found.files == 0 and found.bytes == 0 and #(found.matches or {}) == 0
+  return found.digest, nothing
+end
+
+-- The same for a chain, which never changes: looked up before any file of it is fetched or read.
+local function scan_chain(build, where, step, source)
+  local key = keys.view { chain = source.chain.id, sources = step.sources, excludes = step.excludes }
+  local record = build.store:get_key(key)
+  if not record then
+    record = remote.lookup(build, where, key)
+    if not record then
+      local digest_, nothing = scan_files(build, step, source)
+      if nothing then return digest_, true end
+      record = { view = digest_ }
+    end
+    fail.check(build.store:put_key(key, { view = record.view }))
+  end
+  where.entries[#where.entries + 1] = { key = key, view = record.view }
+  return record.view
+end
+
 local function scan(build, where, step, source)
   local digests = {}
-  local lowers = source.chain and images.lowers(build, source.chain)
   if #step.sources > 0 then
-    local found = fail.check(snapshot.scan { root = source.root, lowers = lowers, paths = step.sources,
-      ignore = source.ignore, excludes = step.excludes, cache = source.root and build:stat_cache(source.root),
-      userxattr = build.userxattr })
-    digests[1] = { name = "", digest = found.digest }
-    digests.expect = #(step.inline or {}) == 0 and found.digest or nil
-    if found.files == 0 and found.bytes == 0 and #(found.matches or {}) == 0 then
+    local found, nothing
+    if source.chain then found, nothing = scan_chain(build, where, step, source)
+    else found, nothing = scan_files(build, step, source) end
+    digests[1] = { name = "", digest = found }
+    digests.expect = #(step.inline or {}) == 0 and found or nil
+    if nothing then
       build:warn(where.target, where.file .. ":" .. step.line,
         "no file matches " .. table.concat(step.sources, " ") .. "; the layer is empty")
     end
@@ -197,7 +230,7 @@ local function scan(build, where, step, source)
   for _, file in ipairs(step.inline or {}) do
     digests[#digests + 1] = { name = file.name, digest = digest.sha256(file.data) }
   end
-  return digests, lowers
+  return digests
 end
 
 --- COPY and ADD of local files, of other stages and of images.
@@ -210,14 +243,15 @@ function M.copy(build, where, step, chain)
         hint = step.parents and "use --backend buildx" or "fetch it in a RUN, or use --backend buildx" }))
     end
     local source = source_of(build, where, step)
-    local digests, from_lowers = scan(build, where, step, source)
+    local digests = scan(build, where, step, source)
     local key = keys.copy { add = step.add, platform = where.platform, parent = chain.id, dest = step.dest,
       sources = digests, chown = step.chown, chmod = step.chmod, link = step.link, preserve = source.preserve,
       unpack = step.unpack, epoch = build.epoch, salt = build.salt }
-    return once(build, key, function(tmp)
+    return once(build, where, key, function(tmp)
       build.emit { type = "step_running", target = where.target, step = step }
       local upper = tmp .. "/upper"
       local lowers = step.link and {} or images.lowers(build, chain)
+      local from_lowers = source.chain and images.lowers(build, source.chain)
       local last_id, reuse
       if source.root then last_id, reuse = last_copy(build, where, step) end
       fail.check(snapshot.copy { reuse = reuse, expect = digests.expect,
@@ -239,7 +273,7 @@ function M.workdir(build, where, step, chain)
   return M.located(where, step, function()
     local key = keys.mkdir { parent = chain.id, path = step.path, uid = step.user, epoch = build.epoch,
       salt = build.salt }
-    return once(build, key, function(tmp)
+    return once(build, where, key, function(tmp)
       local lowers = images.lowers(build, chain)
       local upper = tmp .. "/upper"
       fail.check(fs.mkdir(upper))
