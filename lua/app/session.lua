@@ -4,11 +4,20 @@ local fail = require "app.fail"
 
 local M = {}
 
-local function warn(values, w)
-  if values.progress == "json" then
-    local event = { type = "warning", where = w.where, text = w.message }
-    require("app.report.json").open():event(event)
-  else io.stderr:write("warning: ", w.where and w.where .. ": " or "", w.message, "\n") end
+--- Prints warnings on standard error, unless --quiet.
+---@param values table parsed options
+---@param list table[]|nil problems {message=, where=, hint=} or texts
+function M.warn(values, list)
+  if values.quiet then return end
+  for _, w in ipairs(list or {}) do
+    if type(w) ~= "table" then w = { message = tostring(w) } end
+    if values.progress == "json" then
+      require("app.report.json").open():event { type = "warning", where = w.where, text = w.message }
+    else
+      io.stderr:write("warning: ", w.where and w.where ~= "" and w.where .. ": " or "", w.message,
+        w.hint and " (" .. w.hint .. ")" or "", "\n")
+    end
+  end
 end
 
 --- Loads and validates the project; prints warnings on standard error.
@@ -23,11 +32,8 @@ function M.project(values)
     if errors.errors or not errors[1] then error(errors, 0) end
     error({ class = "usage", code = "config", errors = errors, message = errors[1] and errors[1].message }, 0)
   end
-  if not values.quiet then
-    for _, w in ipairs(warnings or {}) do
-      warn(values, w)
-    end
-  end
+  M.warn(values, warnings)
+  if values.verbose then M.warn(values, project.notes) end
   return project
 end
 
@@ -63,39 +69,134 @@ local function add_entries(target, member, entries)
   target[member] = all
 end
 
---- The plan document: read from --plan-file, or made from the project's selected targets.
----@return table doc, table|nil project
-function M.plan(values)
-  local plans = require "app.plan"
-  if values.plan_file then return fail.check(plans.read(values.plan_file)) end
-  local project = M.project(values)
-  local targets, warnings = plans.targets(project, values)
-  if not targets and tostring(warnings.code):find "^template" then warnings.class = "usage" end
-  targets = fail.check(targets, warnings)
-  if not values.quiet then
-    for _, w in ipairs(warnings or {}) do
-      warn(values, type(w) == "table" and { message = w.message } or { message = tostring(w) })
-    end
-  end
-  if #targets == 0 and not values.allow_empty then
-    local text = plans.describe_filters(values)
-    fail.raise { class = "empty", code = "empty", message = "no target matches " .. text,
-      hint = "matrix images are left out unless --matrix-versions include is given" }
-  end
-  local doc = plans.document(targets, { project = project, cache_registry = values.cache_registry,
-    temp_registry = values.temp_registry, push = values.push, epoch = M.epoch(values, project.dir),
-    platforms = values.image_platform })
+local function add_cache_entries(doc, values)
   for _, uid in ipairs(doc.group.default.targets) do
     add_entries(doc.target[uid], "cache-from", values.cache_from)
     add_entries(doc.target[uid], "cache-to", values.cache_to)
   end
-  return doc, project
+  return doc
+end
+
+-- The change set that --base-ref or --changed-files-from ask for, or nil.
+local function change_set(values, project)
+  local from, ref = values.changed_files_from, values.base_ref
+  if from == "" then from = nil end
+  if ref == "" then ref = nil end
+  if not from and not ref then return nil end
+  local changes, git = require "app.ci.changes", require "app.ci.git"
+  local paths, base, old, new
+  if from then
+    if ref then M.warn(values, { "--changed-files-from is taken, --base-ref " .. ref .. " is ignored" }) end
+    paths = fail.check(git.read_list(from))
+  else
+    local fatal
+    paths, base, fatal = git.changed(project.dir, ref)
+    if not paths and fatal then
+      fail.raise { class = "build", code = "ci.no_git", message = ("--base-ref: '%s' is not in a git checkout: %s"):format(
+        project.dir, base), hint = "give the changed files with --changed-files-from" }
+    end
+    if not paths then
+      M.warn(values, { ("--base-ref %s: %s; everything is taken as changed"):format(ref, base) })
+      return changes.new():everything(base)
+    end
+    local fs = require "bakery.fs"
+    local name = fs.basename(project.file)
+    old, new = git.show(project.dir, base, name), fs.read(project.file)
+  end
+  return changes.of(paths, changes.layout(project), old, new)
+end
+
+-- The filters of a command line; options that the command does not have are absent.
+local function filters_of(values, project)
+  local out = {}
+  for k, v in pairs(values) do
+    if type(k) == "string" then out[k] = v end
+  end
+  out.changes = change_set(values, project)
+  return out
+end
+
+--- What the filters choose in the project (app.plan.select), in the order of the file.
+---@param values table
+---@return table[] selections
+---@return table project
+function M.selections(values)
+  local project = M.project(values)
+  local list, warnings = require("app.plan").select(project, filters_of(values, project))
+  list = fail.check(list, warnings)
+  M.warn(values, warnings)
+  return list, project
+end
+
+local function check_not_empty(values, count, what)
+  if count > 0 or values.allow_empty then return end
+  local hint
+  if not values.plan_file and (values.matrix_versions or "exclude") == "exclude" then
+    hint = "matrix images are left out unless --matrix-versions include is given"
+  end
+  fail.raise { class = "empty", code = "empty", message = "no target" .. (what or "") .. " matches "
+    .. require("app.plan").describe_filters(values), hint = hint }
+end
+
+-- Targets of the project, with warnings printed; may be none.
+local function project_targets(values)
+  local project = M.project(values)
+  local targets, warnings = require("app.plan").targets(project, filters_of(values, project))
+  if not targets and tostring(warnings.code):find "^template" then warnings.class = "usage" end
+  targets = fail.check(targets, warnings)
+  M.warn(values, warnings)
+  return targets, project
+end
+
+--- The document of --plan-file, narrowed by the filters that are given and with this run's registries.
+---@param values table temp_registry and cache_registry are set to those in force
+---@return table doc
+function M.plan_document(values)
+  local plans = require "app.plan"
+  local doc = fail.check(plans.read(values.plan_file))
+  doc = fail.check(plans.narrow(doc, values))
+  local settled = plans.settle(doc, values)
+  values.temp_registry, values.cache_registry = settled.temp_registry, settled.cache_registry
+  return doc
+end
+
+--- The plan document: read from --plan-file, or made from the project's selected targets.
+---@return table doc, table|nil project
+function M.plan(values)
+  if values.plan_file then
+    local doc = M.plan_document(values)
+    check_not_empty(values, #doc.group.default.targets, " of " .. values.plan_file)
+    return add_cache_entries(doc, values)
+  end
+  local targets, project = project_targets(values)
+  check_not_empty(values, #targets)
+  local doc = require("app.plan").document(targets, { project = project, cache_registry = values.cache_registry,
+    temp_registry = values.temp_registry, push = values.push, epoch = M.epoch(values, project.dir),
+    platforms = values.image_platform })
+  return add_cache_entries(doc, values), project
 end
 
 -- Cache entries of a plan that we can use; the kinds of other builders are left to those.
 local function cache_entries(list)
   local out = {}
   for _, entry in ipairs(list or {}) do out[#out + 1] = require("app.backend.embedded.remote").parse_entry(entry) end
+  return out
+end
+
+--- The chosen targets with what queries need: {uid, image, version, variant, os, platforms, tags (the final
+--- ones), containerfile}; of the project, or of --plan-file.
+---@param values table
+---@return table[]
+function M.targets(values)
+  if not values.plan_file then return (project_targets(values)) end
+  local doc = M.plan_document(values)
+  local out = {}
+  for i, uid in ipairs(doc.group.default.targets) do
+    local target, extra = doc.target[uid], doc["x-bakery"] and doc["x-bakery"].targets[uid] or {}
+    out[i] = { uid = uid, image = extra.image or uid, version = extra.version or "", variant = extra.variant,
+      os = extra.os and extra.os.name, platforms = target.platforms, tags = extra.tags or target.tags,
+      containerfile = target.dockerfile }
+  end
   return out
 end
 

@@ -133,7 +133,7 @@ describe("caches and temporary registries", function()
   } do
     it("cache tag of " .. case[1], function()
       assert.are.equal("r:5000/c/img/cache:" .. case[2], target.cache_ref("r:5000/c", "img", case[1],
-        { tag_display_name = "u" }, { tag_display_name = "v" }, case[3]))
+        "u", "v", case[3]))
     end)
   end
   it("a narrowed plan shows what is built: platforms and cache references", function()

@@ -20,7 +20,7 @@ end
 function M.flag(o)
   local name = (o.type == "switch" and "--[no-]" or "--") .. o.name
   local meta = ""
-  if o.type == "enum" then meta = " " .. table.concat(o.choices, "|")
+  if o.choices then meta = " " .. table.concat(o.choices, "|")
   elseif o.type == "pairs" then meta = " " .. (o.metavar or "K=V")
   elseif o.type ~= "flag" and o.type ~= "switch" then
     meta = " " .. (o.metavar or (o.type == "int" and "N" or "TEXT"))

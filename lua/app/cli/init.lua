@@ -147,6 +147,7 @@ function M.main(argv)
   local ok = values
   if values then ok, err = parse.check_args(values, command.args) end
   if not ok then return usage_error(command.path, err) end
+  for _, text in ipairs(values.quiet and {} or values.notes) do io.stderr:write("warning: ", text, "\n") end
   return run(command, values)
 end
 

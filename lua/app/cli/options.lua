@@ -1,7 +1,8 @@
 --- Option tables: the one description of a command from which parser, help, man page and completion
 --- are made. An option is
 ---   { name=, short=, type="flag"|"switch"|"string"|"int"|"number"|"enum"|"list"|"pairs", metavar=,
----     default=, choices=, env=, help=, group=, hidden=, min=, complete= }
+---     default=, choices=, env=, help=, group=, hidden=, min=, complete=, deprecated=name of the option that
+---     replaces it }
 --- `switch` also accepts --no-NAME; `list` may be repeated; `pairs` takes K=V and may be repeated.
 --- The value lands in the result under the name with `-` turned into `_`.
 local M = {}
@@ -41,13 +42,50 @@ M.selection = {
     default = "exclude", help = "development versions" },
   { name = "dev-channel", type = "enum", choices = { "release", "preview", "daily" },
     help = "development versions of this channel" },
+  { name = "dev-stream", type = "enum", choices = { "release", "preview", "daily" }, hidden = true,
+    deprecated = "dev-channel", help = "deprecated: --dev-channel" },
+  { name = "dev-spec", type = "string", metavar = "JSON", env = "BAKERY_DEV_SPEC",
+    help = "development build that was asked for: {\"version\": …, \"channel\": …, \"release_branch\": …}" },
   { name = "matrix-versions", type = "enum", choices = { "include", "exclude", "only" },
     default = "exclude", help = "rows of images with a matrix" },
+  { name = "select", type = "string", metavar = "EXPR",
+    help = "one expression instead: 'os == ubuntu-24.04 && (version >= 4.3 || latest)'" },
   { name = "plan-file", type = "string", metavar = "FILE", complete = "file",
-    help = "take the targets from a saved plan instead of bakery.yaml" },
+    help = "take the targets from a saved plan instead of bakery.yaml; the other filters narrow it" },
   { name = "allow-empty", type = "flag", help = "selecting nothing is a success" },
 }
 for _, o in ipairs(M.selection) do o.group = "Selection" end
+
+--- What restricts a plan to changed files.
+M.changes = {
+  { name = "base-ref", type = "string", metavar = "REF",
+    help = "only what HEAD changed since it left this branch or commit" },
+  { name = "changed-files-from", type = "string", metavar = "FILE|-", complete = "file",
+    help = "only what these files concern, one path a line, relative to the project" },
+}
+for _, o in ipairs(M.changes) do o.group = "Changed files" end
+
+--- Where images are cached and pushed to.
+M.registries = {
+  { name = "cache-registry", type = "string", metavar = "REPO",
+    help = "registry prefix of layer caches: REPO/IMAGE/cache" },
+  { name = "temp-registry", type = "string", metavar = "REPO", help = "push by digest to REPO/IMAGE/tmp instead of tagging" },
+  { name = "push", type = "switch", default = false, help = "the plan is for pushing" },
+}
+for _, o in ipairs(M.registries) do o.group = "Registries" end
+
+--- Options of a list without those of the given names.
+---@param list table
+---@param ... string
+---@return table
+function M.without(list, ...)
+  local drop, out = {}, {}
+  for _, name in ipairs { ... } do drop[name] = true end
+  for _, o in ipairs(list) do
+    if not drop[o.name] then out[#out + 1] = o end
+  end
+  return out
+end
 
 --- Key of an option in the parsed result.
 ---@param name string

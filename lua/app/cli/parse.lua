@@ -18,7 +18,7 @@ local function convert(o, text)
       return usage(("option '--%s': must be at least %s, got %s"):format(o.name, o.min, text))
     end
     return n
-  elseif o.type == "enum" then
+  elseif o.choices then
     for _, c in ipairs(o.choices) do if c:lower() == text:lower() then return c end end
     local near = options.nearest(text, o.choices)
     return usage(("option '--%s': expected %s, got '%s'"):format(o.name,
@@ -50,7 +50,7 @@ local function takes_value(o) return o.type ~= "flag" and o.type ~= "switch" end
 ---@param list table option table
 ---@param first integer|nil
 ---@return table|nil values by option key; positional arguments in the array part; `given` = set of
---- keys that were on the command line
+--- keys that were on the command line, `notes` = warnings for the user
 ---@return table|nil err usage error
 function M.parse(argv, list, first)
   local by_name, by_short, names = {}, {}, {}
@@ -60,7 +60,7 @@ function M.parse(argv, list, first)
     if o.short then by_short[o.short] = o end
     if o.type == "switch" then names[#names + 1] = "--no-" .. o.name end
   end
-  local values, given = {}, {}
+  local values, given, notes = {}, {}, {}
   local i = first or 1
   local function set(o, value)
     local v, err = convert(o, value)
@@ -136,14 +136,24 @@ function M.parse(argv, list, first)
             err.message = "environment variable " .. o.env .. ": " .. err.message
             return nil, err
           end
+          notes[#notes + 1] = ("environment variable %s: '%s' is ignored (%s)"):format(o.env, text, err.message)
         else
           store(values, o, v)
         end
       end
     end
+    local new = o.deprecated and values[key] ~= nil and options.key(o.deprecated)
+    if new then
+      notes[#notes + 1] = ("deprecated: --%s, use --%s"):format(o.name, o.deprecated)
+      if not given[new] then values[new], given[new] = values[key], true end
+      values[key] = nil
+    end
+  end
+  for _, o in ipairs(list) do
+    local key = options.key(o.name)
     if values[key] == nil then values[key] = o.default end
   end
-  values.given = given
+  values.given, values.notes = given, notes
   if values.verbose and values.quiet then return usage("--verbose and --quiet exclude each other") end
   return values
 end

@@ -5,13 +5,6 @@ local session = require "app.session"
 
 local M = {}
 
-local function selected(values)
-  local plans = require "app.plan"
-  local project = session.project(values)
-  local targets, err = plans.targets(project, values)
-  return fail.check(targets, err), project
-end
-
 local function child(o, key)
   if o[key] == nil then o[key] = json.object() end
   return o[key]
@@ -20,7 +13,7 @@ end
 --- Tags: image → version → [variant] → [OS] → list, or uid → list.
 function M.tags(values)
   local out = json.object()
-  for _, t in ipairs((selected(values))) do
+  for _, t in ipairs(session.targets(values)) do
     local tags = json.array(t.tags)
     if values.output == "uid" then
       out[t.uid] = tags
@@ -40,7 +33,7 @@ function M.tags(values)
 end
 
 function M.targets(values)
-  local list = selected(values)
+  local list = session.targets(values)
   if values.json then
     local out = json.array {}
     for i, t in ipairs(list) do

@@ -17,12 +17,16 @@ end
 
 local dry_run = { name = "dry-run", type = "flag", help = "show what would be done" }
 
+local base_ref_of_ci = {}
+for k, v in pairs(options.changes[1]) do base_ref_of_ci[k] = v end
+base_ref_of_ci.env = "BAKERY_BASE_REF"
+
 M.list = {
   recipe_command("build", "build the selected targets", { "bake", "b" }),
   recipe_command("test", "run the checks of built images"),
   recipe_command("publish", "push built images by digest, then set their tags"),
   { name = "plan", group = "Daily work", summary = "print the plan of the selected targets as JSON",
-    options = options.selection, run = lazy("plan", "run") },
+    options = options.join(options.registries, options.selection, options.changes), run = lazy("plan", "run") },
   { name = "get", group = "Daily work", summary = "ask the project for names", subcommands = {
     { name = "tags", summary = "print the tags of the selected targets as JSON",
       options = options.join({ { name = "output", type = "enum", choices = { "component", "uid" },
@@ -34,6 +38,21 @@ M.list = {
     { name = "versions", summary = "print the versions of an image", args = { { name = "IMAGE", complete = "image" } },
       run = lazy("get", "versions") },
     { name = "registries", summary = "print the registries of the project", run = lazy("get", "registries") },
+  } },
+  { name = "ci", group = "Pipelines", summary = "what CI pipelines ask for", subcommands = {
+    { name = "matrix", summary = "print the job matrix of the selected versions as JSON: one row per version and platform",
+      args = { { name = "IMAGE", optional = true, complete = "image" } },
+      options = options.join({
+        { name = "exclude", type = "list", choices = { "version", "dev", "platform" },
+          help = "field to leave out of the rows (repeatable)" },
+        { name = "wrap", type = "flag", help = "print {\"include\": [rows]} instead of the bare array" },
+        { name = "max-jobs", type = "int", min = 1, metavar = "N",
+          help = "print a list of matrices of at most N rows each (GitHub takes 256 in one)" },
+        { name = "github-output", type = "string", metavar = "NAME",
+          help = "also set the outputs NAME, NAME-count and, with --max-jobs, NAME-batches of this GitHub step" },
+      }, options.without(options.selection, "image-variant", "image-os", "image-platform", "latest", "select"),
+        options.changes, { base_ref_of_ci }),
+      run = lazy("ci", "matrix") },
   } },
   { name = "check", group = "Daily work", summary = "validate bakery.yaml, Containerfiles and recipes, change nothing",
     run = lazy("check", "run") },

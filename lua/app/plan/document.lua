@@ -3,7 +3,9 @@
 --- lies, so the same project and commit give the same bytes.
 local json = require "bakery.json"
 local labels = require "app.plan.labels"
+local names = require "app.project.names"
 local registries = require "app.project.registries"
+local target_of = require "app.plan.target"
 
 local M = {}
 
@@ -52,6 +54,14 @@ local function secrets_array(secrets)
   return out
 end
 
+-- Where a target's cache is and its image goes. `cache_ref` is nil without a cache registry.
+local function set_registries(out, cache_ref, temp, push)
+  out["cache-from"] = cache_ref and cache_entry(cache_ref)
+  out["cache-to"] = cache_ref and push and cache_entry(cache_ref, CACHE_TO) or nil
+  out.output = temp and push and json.array { object { { "type", "image" },
+    { "push-by-digest", "true" }, { "name-canonical", "true" }, { "push", "true" } } } or nil
+end
+
 local function bake_target(target, opts)
   local out = json.object()
   out.context = "."
@@ -62,15 +72,8 @@ local function bake_target(target, opts)
   out.args = object(target.args)
   out.target = target.build_target
   out.platforms = json.array(target.platforms)
-  if opts.cache_registry then
-    local ref = target:cache_ref(opts.cache_registry)
-    out["cache-from"] = cache_entry(ref)
-    if opts.push then out["cache-to"] = cache_entry(ref, CACHE_TO) end
-  end
-  if opts.temp_registry and opts.push then
-    out.output = json.array { object { { "type", "image" }, { "push-by-digest", "true" },
-      { "name-canonical", "true" }, { "push", "true" } } }
-  end
+  set_registries(out, opts.cache_registry and target:cache_ref(opts.cache_registry),
+    opts.temp_registry, opts.push)
   if #target.secrets > 0 then out.secret = secrets_array(target.secrets) end
   return out
 end
@@ -90,16 +93,21 @@ end
 local function options_object(options)
   local out = {}
   for _, tool in ipairs { "goss", "soci", "hadolint", "wizcli" } do
-    local members, names = options[tool], {}
+    local members, keys = options[tool], {}
     for name, value in pairs(members) do
-      if type(value) ~= "table" or next(value) ~= nil then names[#names + 1] = name end
+      if type(value) ~= "table" or next(value) ~= nil then keys[#keys + 1] = name end
     end
-    table.sort(names)
+    table.sort(keys)
     local list = {}
-    for i, name in ipairs(names) do list[i] = { name, members[name] } end
+    for i, name in ipairs(keys) do list[i] = { name, members[name] } end
     if #list > 0 then out[#out + 1] = { tool, object(list) } end
   end
   return object(out)
+end
+
+-- The spelling in tags where it is not the one derived from the name.
+local function odd_tag_name(item)
+  return item.tag_display_name ~= names.tag_display_name(item.name) and item.tag_display_name or nil
 end
 
 local function os_object(os_entry)
@@ -107,6 +115,7 @@ local function os_object(os_entry)
   local out = { { "name", os_entry.name }, { "primary", os_entry.primary },
     { "id", build_os.name }, { "family", build_os.family }, { "version", build_os.version } }
   if build_os.codename then out[#out + 1] = { "codename", build_os.codename } end
+  out[#out + 1] = { "tagName", odd_tag_name(os_entry) }
   return object(out)
 end
 
@@ -129,6 +138,7 @@ local function extra_target(target, opts, cache)
   out.image = target.image
   out.version = target.version
   out.variant = target.variant
+  out.variantTagName = model.variant and odd_tag_name(model.variant)
   out.primaryVariant = model.variant and target.flags.primaryVariant or nil
   out.os = model.os and shared(cache, os_object, model.os)
   out.latest = target.flags.latest or nil
@@ -185,12 +195,63 @@ function M.make(targets, opts)
   if first and first.revision then head[#head + 1] = { "revision", first.revision } end
   if project then head[#head + 1] = { "project", project_object(project) } end
   if opts.temp_registry then head[#head + 1] = { "tempRegistry", opts.temp_registry } end
+  if opts.cache_registry then head[#head + 1] = { "cacheRegistry", opts.cache_registry } end
   head[#head + 1] = { "targets", object(extra) }
   return object {
     { "group", groups(targets) },
     { "target", object(bake) },
     { "x-bakery", object(head) },
   }
+end
+
+-- Spelling of an operating system or variant in tags, from what the plan holds of it.
+local function tag_name(name, odd)
+  return name and (odd or names.tag_display_name(name))
+end
+
+-- Cache entries of the command line are texts; they stay, those of the plan's registry are made again.
+local function texts_of(list)
+  local out = json.array {}
+  for _, entry in ipairs(list or {}) do
+    if type(entry) == "string" then out[#out + 1] = entry end
+  end
+  return out
+end
+
+local function append(out, member, list)
+  if #list == 0 then return end
+  out[member] = out[member] or json.array {}
+  table.move(list, 1, #list, #out[member] + 1, out[member])
+end
+
+-- One target of a document for other registries or platforms.
+local function settle_target(out, extra, opts)
+  local from, to = texts_of(out["cache-from"]), texts_of(out["cache-to"])
+  local final = extra.tags or out.tags
+  out.tags = opts.temp_registry and json.array { target_of.temp_ref(opts.temp_registry, extra.image) } or final
+  extra.tags = opts.temp_registry and final or nil
+  local os_entry = extra.os or {}
+  set_registries(out, opts.cache_registry and target_of.cache_ref(opts.cache_registry, extra.image, extra.version,
+    tag_name(os_entry.name, os_entry.tagName), tag_name(extra.variant, extra.variantTagName), out.platforms),
+    opts.temp_registry, opts.push)
+  append(out, "cache-from", from)
+  append(out, "cache-to", to)
+end
+
+--- Fits a document that was read from a file to this run: registries given now replace the plan's,
+--- caches are written only when this run pushes, cache references follow the platforms. Targets
+--- without our data stay as they are.
+---@param doc table
+---@param opts {cache_registry: string|nil, temp_registry: string|nil, push: boolean|nil}
+---@return table settled {cache_registry, temp_registry} in force
+function M.settle(doc, opts)
+  local head = doc["x-bakery"]
+  if not head then return { cache_registry = opts.cache_registry, temp_registry = opts.temp_registry } end
+  local settled = { cache_registry = opts.cache_registry or head.cacheRegistry,
+    temp_registry = opts.temp_registry or head.tempRegistry, push = opts.push }
+  for uid, extra in pairs(head.targets) do settle_target(doc.target[uid], extra, settled) end
+  head.tempRegistry, head.cacheRegistry = settled.temp_registry, settled.cache_registry
+  return settled
 end
 
 --- The document as text: indented by 2, same document same bytes.

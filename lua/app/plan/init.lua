@@ -2,6 +2,7 @@
 local document = require "app.plan.document"
 local labels = require "app.plan.labels"
 local metadata = require "app.plan.metadata"
+local narrow = require "app.plan.narrow"
 local order = require "app.plan.order"
 local problems = require "app.project.problems"
 local read = require "app.plan.read"
@@ -13,7 +14,9 @@ local M = {
   describe_filters = select.describe,
   document = document.make,
   encode = document.encode,
+  settle = document.settle,
   read = read.read,
+  narrow = narrow.apply,
   check = read.check,
   metadata = metadata.document,
   read_metadata = metadata.read,

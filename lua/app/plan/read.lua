@@ -71,6 +71,7 @@ local EXTRA = {
   { "image", is_text, "a text", required = true },
   { "version", is_text, "a text", required = true },
   { "variant", is_text, "a text" },
+  { "variantTagName", is_text, "a text" },
   { "os", is_object, "an object" },
   { "imageDir", is_relative, "a path inside the project", required = true },
   { "versionDir", is_relative, "a path inside the project", required = true },
@@ -125,6 +126,9 @@ local function check_extra(doc, fail)
   if extra.version > document.FORMAT then
     return fail(("x-bakery.version is %d; this program knows up to %d"):format(extra.version,
       document.FORMAT))
+  end
+  for _, key in ipairs { "tempRegistry", "cacheRegistry" } do
+    if extra[key] ~= nil and not is_text(extra[key]) then fail(("x-bakery.%s: expected a text"):format(key)) end
   end
   if not is_object(extra.targets) then return fail("x-bakery.targets: expected an object") end
   for uid, entry in pairs(extra.targets) do

@@ -25,6 +25,7 @@ local CHANNELS = { release = true, preview = true, daily = true }
 ---@field dev_versions "include"|"exclude"|"only"|nil default exclude
 ---@field dev_channel "release"|"preview"|"daily"|nil
 ---@field dev_spec string|table|nil JSON text or a parsed spec
+---@field changes table|nil change set (app.ci.changes): keeps only what it allows
 
 local function usage(message, hint)
   return problems.problem("select.filter", message, { hint = hint })
@@ -39,7 +40,7 @@ end
 
 -- Filters checked and compiled.
 local function prepare(filters)
-  local out = { latest = filters.latest == true, image_version = filters.image_version }
+  local out = { latest = filters.latest == true, image_version = filters.image_version, changes = filters.changes }
   for _, name in ipairs { "image_name", "image_variant", "image_os" } do
     if filters[name] then
       local err
@@ -125,7 +126,8 @@ function Run:candidates(image)
     return nil, "it has no matrix, and --matrix-versions is only"
   end
   local list = {}
-  if f.dev_versions ~= "only" then
+  local touched = not f.changes or f.changes:touches(image)
+  if f.dev_versions ~= "only" and touched then
     local own, extra = image.versions, nil
     if image.matrix then
       own, extra = matrix.rows(image.matrix, self.resolver)
@@ -134,7 +136,8 @@ function Run:candidates(image)
     for _, warning in ipairs(extra or {}) do self.warnings[#self.warnings + 1] = warning end
     table.move(own, 1, #own, 1, list)
   end
-  if f.dev_versions ~= "exclude" and #image.dev_versions > 0 then
+  touched = not f.changes or f.changes:touches_dev(image)
+  if f.dev_versions ~= "exclude" and #image.dev_versions > 0 and touched then
     local pins, found
     if f.dev_spec then
       pins, found = devspec.apply(image, f.dev_spec, f.dev_channel)
@@ -150,7 +153,7 @@ function Run:candidates(image)
 end
 
 -- Whether the filters keep a version; false with a reason otherwise.
-function Run:keeps(candidate)
+function Run:keeps(image, candidate)
   local f = self.filters
   if candidate.is_dev and f.channel and candidate.channel ~= f.channel then
     return false, ("its channel is not %s"):format(f.channel)
@@ -161,6 +164,7 @@ function Run:keeps(candidate)
   if f.latest and (candidate.is_dev or not candidate.latest) then
     return false, "it is not the latest version"
   end
+  if f.changes and not f.changes:allows(image, candidate) then return false, "nothing of it changed" end
   return true
 end
 
@@ -256,7 +260,7 @@ function Run:image(image)
   end
   local before = #self.list
   for _, candidate in ipairs(list) do
-    local keep, why = self:keeps(candidate)
+    local keep, why = self:keeps(image, candidate)
     if keep then
       self:expand(image, candidate)
     else

@@ -72,14 +72,14 @@ end
 ---@param registry string
 ---@param image_name string
 ---@param version_name string
----@param os_entry table|nil
----@param variant table|nil
+---@param os_tag string|nil spelling of the operating system in tags
+---@param variant_tag string|nil spelling of the variant
 ---@param platforms string[]
 ---@return string
-function M.cache_ref(registry, image_name, version_name, os_entry, variant, platforms)
+function M.cache_ref(registry, image_name, version_name, os_tag, variant_tag, platforms)
   local tag = tag_filter.safe((version_name:gsub("%+.*$", "")))
-  if os_entry then tag = tag .. "-" .. os_entry.tag_display_name end
-  if variant then tag = tag .. "-" .. variant.tag_display_name end
+  if os_tag then tag = tag .. "-" .. os_tag end
+  if variant_tag then tag = tag .. "-" .. variant_tag end
   if #platforms == 1 then
     tag = tag .. "-" .. platforms[1]:gsub("^linux/", ""):gsub("/", "-")
   end
@@ -168,14 +168,18 @@ end
 ---@return string
 function Target:cache_ref(registry)
   local m = self.model
-  return M.cache_ref(registry, self.image, self.version, m.os, m.variant, self.platforms)
+  return M.cache_ref(registry, self.image, self.version, m.os and m.os.tag_display_name,
+    m.variant and m.variant.tag_display_name, self.platforms)
 end
 
---- Untagged repository that a temporary registry holds the image in.
+--- Untagged repository that a temporary registry holds an image in.
 ---@param registry string
+---@param image_name string
 ---@return string
-function Target:temp_ref(registry)
-  return ("%s/%s/tmp"):format(registry, self.image)
+function M.temp_ref(registry, image_name)
+  return ("%s/%s/tmp"):format(registry, image_name)
 end
+
+function Target:temp_ref(registry) return M.temp_ref(registry, self.image) end
 
 return M
