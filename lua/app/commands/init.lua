@@ -56,6 +56,11 @@ M.list = {
   } },
   { name = "check", group = "Daily work", summary = "validate bakery.yaml, Containerfiles and recipes, change nothing",
     run = lazy("check", "run") },
+  { name = "explain", group = "Daily work", summary = "say why the steps of a target ran again",
+    args = { { name = "TARGET", complete = "target" } },
+    options = { { name = "last", type = "string", metavar = "RUN", help = "that run instead of the last (id, or 2 for the one before it)" },
+      { name = "image-platform", type = "string", metavar = "OS/ARCH", help = "only that platform" } },
+    run = lazy("explain", "run") },
   { name = "recipe", group = "Recipes", summary = "run a recipe by name",
     args = { { name = "NAME", complete = "recipe" } }, prepare = lazy("recipe", "prepare"), run = lazy("recipe", "run") },
   { name = "recipes", group = "Recipes", summary = "list and inspect recipes", subcommands = {

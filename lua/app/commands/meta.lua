@@ -64,7 +64,7 @@ function M.help(values)
   return 0
 end
 
---- Names for shells: recipes, backends, images, versions, variants, operating systems, platforms.
+--- Names for shells: recipes, backends, targets, images, versions, variants, operating systems, platforms.
 function M.complete(values)
   local kind, names = values[1], {}
   if kind == "recipe" then
@@ -72,6 +72,9 @@ function M.complete(values)
     for _, r in ipairs(recipe.list()) do names[r.name] = true end
   elseif kind == "backend" then
     for _, name in ipairs(require("app.backend").names) do names[name] = true end
+  elseif kind == "target" then
+    local ok, doc = pcall(require("app.session").plan, { quiet = true, matrix_versions = "include" })
+    for _, uid in ipairs(ok and doc.group.default.targets or {}) do names[uid] = true end
   elseif kind == "platform" then
     names["linux/amd64"], names["linux/arm64"] = true, true
   else

@@ -1,6 +1,7 @@
 --- Step keys: what a step's result depends on, as one digest (canonical form: a tag, then every
 --- field as 4-byte little-endian length and bytes, lists preceded by their count). Secrets' values,
---- cache mounts' ids, store paths and timing are never part of a key.
+--- cache mounts' ids, store paths and timing are never part of a key. Each function returns the key and
+--- its inputs as a list of { name, value }, which `bakery explain` compares.
 local digest = require "bakery.digest"
 
 local M = {}
@@ -30,13 +31,13 @@ local function put_list(out, list)
   end
 end
 
-local function key(op, fields)
+local function key(op, inputs)
   local out = { FORMAT, "\0", op, "\0" }
-  for i = 1, fields.n do
-    local v = fields[i]
+  for _, input in ipairs(inputs) do
+    local v = input[2]
     if type(v) == "table" then put_list(out, v) else put(out, v) end
   end
-  return digest.sha256(table.concat(out))
+  return digest.sha256(table.concat(out)), inputs
 end
 
 --- Mounts as they enter a RUN key: no cache ids, no secret values.
@@ -53,24 +54,29 @@ end
 --- RUN.
 ---@param a table { platform=, parent=, argv=, env=, cwd=, user=, network=, security=, mounts=, files=, epoch= }
 function M.run(a)
-  return key("run", table.pack(a.platform, a.parent, a.argv, a.env, a.cwd, a.user or "", a.network or "host",
-    a.security or "default", mount_fields(a.mounts), a.files or {}, a.epoch, a.salt))
+  return key("run", { { "platform", a.platform }, { "parent", a.parent }, { "command", a.argv }, { "environment", a.env },
+    { "directory", a.cwd }, { "user", a.user or "" }, { "network", a.network or "host" },
+    { "security", a.security or "default" }, { "mounts", mount_fields(a.mounts) }, { "heredocs", a.files or {} },
+    { "epoch", a.epoch }, { "no-cache", a.salt } })
 end
 
 --- COPY and ADD. `sources` = list of { name=, digest= }.
 function M.copy(a)
-  return key(a.add and "add" or "copy", table.pack(a.platform, a.link and "" or a.parent, a.dest, a.sources,
-    a.chown, a.chmod, a.link or false, a.preserve or false, a.unpack or false, a.epoch, a.salt))
+  return key(a.add and "add" or "copy", { { "platform", a.platform }, { "parent", a.link and "" or a.parent },
+    { "destination", a.dest }, { "files", a.sources }, { "--chown", a.chown }, { "--chmod", a.chmod },
+    { "--link", a.link or false }, { "owners kept", a.preserve or false }, { "unpacking", a.unpack or false },
+    { "epoch", a.epoch }, { "no-cache", a.salt } })
 end
 
 --- What a COPY takes from a chain: the same chain and patterns, the same files.
 function M.view(a)
-  return key("view", table.pack(a.chain, a.sources, a.excludes or {}))
+  return key("view", { { "chain", a.chain }, { "sources", a.sources }, { "excludes", a.excludes or {} } })
 end
 
 --- WORKDIR.
 function M.mkdir(a)
-  return key("mkdir", table.pack(a.parent, a.path, a.uid, a.gid, a.epoch, a.salt))
+  return key("mkdir", { { "parent", a.parent }, { "directory", a.path }, { "user", a.uid }, { "group", a.gid },
+    { "epoch", a.epoch }, { "no-cache", a.salt } })
 end
 
 return M

@@ -6,6 +6,7 @@ local chains = require "app.backend.embedded.chain"
 local fail = require "app.fail"
 local images = require "app.backend.embedded.images"
 local steps = require "app.backend.embedded.steps"
+local trace = require "app.backend.embedded.trace"
 
 local M = {}
 
@@ -67,6 +68,7 @@ local function run_instruction(build, where, stage, state, chain, instruction, c
   build.emit { type = "step_started", target = where.target, step = step, index = counts.index, total = counts.total }
   local record, cached = steps[step.op](build, where, step, chain)
   where.entries[#where.entries + 1] = record
+  trace.done(where, step, cached, record)
   build.emit { type = cached and "step_cached" or "step_done", target = where.target, step = step, source = record.source,
     index = counts.index, total = counts.total, seconds = cached and 0 or record.seconds }
   counts[cached and "cached" or "executed"] = counts[cached and "cached" or "executed"] + 1
@@ -90,7 +92,8 @@ function M.build(build, target, platform)
   end
   local counts = { index = 0, total = plan.steps or 0, cached = 0, executed = 0 }
   local where = { target = target.uid, file = parsed.file, path = parsed.path, context = context, platform = platform,
-    secrets = target.secrets, ignore = ignore_lines(context, parsed.path), cache_from = target.cache_from, entries = {} }
+    secrets = target.secrets, ignore = ignore_lines(context, parsed.path), cache_from = target.cache_from, entries = {},
+    trace = {} }
 
   local tasks, started, build_stage = {}, {}, nil
   local function start(i)
@@ -121,6 +124,7 @@ function M.build(build, target, platform)
   end
   where.prefetch()
   local ok, result = pcall(stage_result, plan.target)
+  if not ok or counts.executed > 0 then trace.save(build, where) end
   if not ok then
     -- The first real failure counts, not the cancellations that follow from it.
     local running = #started

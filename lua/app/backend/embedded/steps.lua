@@ -13,6 +13,7 @@ local images = require "app.backend.embedded.images"
 local keys = require "app.backend.embedded.keys"
 local mounts = require "app.backend.embedded.mounts"
 local remote = require "app.backend.embedded.remote"
+local trace = require "app.backend.embedded.trace"
 
 local M = {}
 
@@ -157,9 +158,10 @@ function M.run(build, where, step, chain)
         hint = "apt-get install qemu-user-static binfmt-support, or build that platform on its own machine" }))
     end
     local content = mounts.keys(build, where, step)
-    local key = keys.run { platform = where.platform, parent = chain.id, argv = step.argv, env = step.env,
+    local key, inputs = keys.run { platform = where.platform, parent = chain.id, argv = step.argv, env = step.env,
       cwd = step.cwd, user = step.user, network = step.network or build.network, security = build.security,
       mounts = content, files = step.files, epoch = build.epoch, salt = build.salt }
+    trace.note(where, step, key, inputs)
     return once(build, where, key, function(tmp)
       build.emit { type = "step_running", target = where.target, step = step }
       return build.slots:with(execute_run, build, where, step, chain, tmp)
@@ -244,9 +246,10 @@ function M.copy(build, where, step, chain)
     end
     local source = source_of(build, where, step)
     local digests = scan(build, where, step, source)
-    local key = keys.copy { add = step.add, platform = where.platform, parent = chain.id, dest = step.dest,
+    local key, inputs = keys.copy { add = step.add, platform = where.platform, parent = chain.id, dest = step.dest,
       sources = digests, chown = step.chown, chmod = step.chmod, link = step.link, preserve = source.preserve,
       unpack = step.unpack, epoch = build.epoch, salt = build.salt }
+    trace.note(where, step, key, inputs)
     return once(build, where, key, function(tmp)
       build.emit { type = "step_running", target = where.target, step = step }
       local upper = tmp .. "/upper"
@@ -271,8 +274,9 @@ end
 --- WORKDIR: a layer of its own with the directory, empty when it exists already.
 function M.workdir(build, where, step, chain)
   return M.located(where, step, function()
-    local key = keys.mkdir { parent = chain.id, path = step.path, uid = step.user, epoch = build.epoch,
+    local key, inputs = keys.mkdir { parent = chain.id, path = step.path, uid = step.user, epoch = build.epoch,
       salt = build.salt }
+    trace.note(where, step, key, inputs)
     return once(build, where, key, function(tmp)
       local lowers = images.lowers(build, chain)
       local upper = tmp .. "/upper"
