@@ -7,9 +7,10 @@ return recipe.new {
   options = {
     { name = "plan", type = "flag", help = "print the plan as JSON and stop" },
     { name = "push", type = "switch", default = false, help = "push every target's tags when all were built" },
-    { name = "load", type = "switch", default = true, help = "load into the engine (buildx only)" },
-    { name = "output", type = "list", metavar = "oci:DIR|docker-archive:FILE", complete = "file",
-      help = "also write the images there (repeatable)" },
+    { name = "load", type = "switch", help = "load into docker or podman [default: only with --backend buildx]" },
+    { name = "output", short = "o", type = "list", metavar = "KIND:PATH", complete = "file",
+      help = "also write the images there (repeatable): oci:DIR, docker-archive:FILE, the files as local:DIR or tar:FILE, "
+        .. "or as buildx writes it (type=local,dest=DIR)" },
     { name = "fail-fast", type = "flag", help = "stop everything at the first failure" },
     { name = "keep-going", short = "k", type = "flag", help = "push what was built although other targets failed" },
     { name = "retry", type = "int", default = 0, min = 0, help = "further attempts for a failed target" },
@@ -66,7 +67,10 @@ return recipe.new {
           ctx.say("wrote " .. spec)
         end
       end
-    end, doc = "write --output" },
+      if ctx.args.load and ctx.backend.load_into_engine and #ctx:good() > 0 then
+        ctx.say("loaded into " .. ctx.backend:load_into_engine(ctx:good()))
+      end
+    end, doc = "write --output, --load" },
     { "push", function(ctx)
       if not ctx.args.push or ctx.backend.pushes_itself then return end
       if #ctx:bad() > 0 and not ctx.args.keep_going then

@@ -11,6 +11,7 @@ local store = require "bakery.store"
 local task = require "bakery.task"
 local fail = require "app.fail"
 local images = require "app.backend.embedded.images"
+local export = require "app.backend.embedded.export"
 local output = require "app.backend.embedded.output"
 local remote = require "app.backend.embedded.remote"
 local stages = require "app.backend.embedded.stages"
@@ -45,7 +46,8 @@ local function timestamp(seconds) return os.date("!%Y-%m-%dT%H:%M:%SZ", seconds)
 --- compression=, level=, emit=fn(event), registry=options of bakery.oci.client }
 ---@return table backend with build, push, export, close
 function M.open(opts)
-  for _, spec in ipairs(opts.args and opts.args.output or {}) do output.parse_spec(spec) end
+  for _, spec in ipairs(opts.args and opts.args.output or {}) do export.parse(spec) end
+  if opts.args and opts.args.load then export.engine() end
   -- Ids and mounts first: the store's files must be made under the final id map.
   local store_dir = opts.store or M.store_dir()
   local entered = fail.check(sandbox.enter())
@@ -337,25 +339,15 @@ function Backend:push(results, opts)
   if not (opts and opts.temp) then self:push_tags(results) end
 end
 
---- Writes results elsewhere: "oci:DIR" or "docker-archive:FILE".
+--- Writes results elsewhere, see export.parse.
 ---@param results table[]
 ---@param spec string
-function Backend:export(results, spec)
-  local kind, path = output.parse_spec(spec)
-  if kind == "oci" then
-    local layout = fail.within("write " .. spec, oci.layout(path, { create = true }))
-    local names = output.layout_names(results)
-    for _, result in ipairs(results) do output.to_layout(self, layout, self:finish(result), names) end
-  else
-    local tmp = path .. ".part-" .. process.pid()
-    local ok, err = pcall(output.to_docker_archive, self, tmp, results)
-    if not ok then
-      fs.remove(tmp)
-      error(err, 0)
-    end
-    fail.check(fs.rename(tmp, path))
-  end
-end
+function Backend:export(results, spec) export.write(self, results, spec) end
+
+--- Loads results into docker or podman.
+---@param results table[]
+---@return string engine
+function Backend:load_into_engine(results) return export.load(self, results) end
 
 -- Reads a pipe of a sandboxed command to its end, as a task.
 local function collect(reader)

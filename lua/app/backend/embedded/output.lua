@@ -31,17 +31,6 @@ local OCI_TYPE = {
 -- Default and highest level of each compression.
 local LEVELS = { gzip = { 6, 12 }, zstd = { 3, 19 } }
 
---- Kind and path of an --output; raises when there is no such kind.
----@param spec string "oci:DIR" or "docker-archive:FILE"
----@return string kind
----@return string path
-function M.parse_spec(spec)
-  local kind, path = spec:match("^([%w-]+):(.+)$")
-  if kind == "oci" or kind == "docker-archive" then return kind, path end
-  return fail.raise { class = "usage", code = "usage", message = "unknown output '" .. spec .. "'",
-    hint = "outputs are oci:DIR and docker-archive:FILE" }
-end
-
 --- The level to compress with; raises when the compression has no such level.
 ---@param compression string
 ---@param level integer|nil as asked for
