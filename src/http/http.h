@@ -54,6 +54,11 @@ struct bk_http_req {
   bool body_is_file;
   int body_fd;
   int64_t body_offset, body_size;
+  /* Or body_size bytes that are made while they are sent: up to n of them from `at` on, how many or
+   * -1 with *err. An `at` that was given out before means the body is wanted again; a source that
+   * cannot do that fails (retryable, so that the caller starts over). */
+  ssize_t (*body_read)(void *ctx, int64_t at, void *p, size_t n, struct bk_err *err);
+  void *body_ctx;
 
   /* Sink for a 2xx body. begin (may be NULL) sees status and headers before the first byte. */
   int (*begin)(void *ctx, const struct bk_http_res *res, struct bk_err *err);

@@ -111,15 +111,27 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg) {
   return n;
 }
 
+static int64_t body_total(const struct bk_http_req *r) {
+  return r->body_is_file || r->body_read ? r->body_size : (int64_t)r->body_len;
+}
+
 static size_t on_read(char *out, size_t size, size_t n, void *arg) {
   struct hop *p = arg;
   const struct bk_http_req *r = p->req;
   n *= size;
   if (cancelled(p)) return CURL_READFUNC_ABORT;
-  int64_t total = r->body_is_file ? r->body_size : (int64_t)r->body_len;
+  int64_t total = body_total(r);
   if ((int64_t)n > total - p->at) n = (size_t)(total - p->at);
   if (n == 0) return 0;
-  if (r->body_is_file) {
+  if (r->body_read) {
+    ssize_t k = r->body_read(r->body_ctx, p->at, out, n, p->err);
+    if (k <= 0) {
+      if (k == 0) bk_fail(p->err, BK_BUILD, "http.body", "request body: the source ended early");
+      p->failed = true;
+      return CURL_READFUNC_ABORT;
+    }
+    n = (size_t)k;
+  } else if (r->body_is_file) {
     ssize_t k;
     do k = pread(r->body_fd, out, n, r->body_offset + p->at);
     while (k < 0 && errno == EINTR);
@@ -203,14 +215,13 @@ static int set_headers(struct hop *p, bool at_home) {
 static void set_method(struct hop *p) {
   const struct bk_http_req *r = p->req;
   const char *m = p->method;
-  bool has_body = r->body_is_file || r->body_len > 0;
+  bool has_body = r->body_is_file || r->body_read || r->body_len > 0;
   if (strcmp(m, "HEAD") == 0) {
     SET(p, CURLOPT_NOBODY, 1L);
   } else if (p->body && (has_body || m[0] == 'P')) { /* PUT, POST, PATCH: also Content-Length: 0 */
     SET(p, CURLOPT_UPLOAD, 1L);
     SET(p, CURLOPT_CUSTOMREQUEST, m);
-    SET(p, CURLOPT_INFILESIZE_LARGE,
-        (curl_off_t)(r->body_is_file ? r->body_size : (int64_t)r->body_len));
+    SET(p, CURLOPT_INFILESIZE_LARGE, (curl_off_t)body_total(r));
     SET(p, CURLOPT_READFUNCTION, on_read);
     SET(p, CURLOPT_READDATA, p);
     SET(p, CURLOPT_SEEKFUNCTION, on_seek);

@@ -24,6 +24,7 @@ struct bk_oci_opts {
   bool insecure;     /* no certificate checks */
   int retries;       /* attempts after the first; -1 = environment or 4 */
   int parallel;      /* bulk transfers per host at once; 0 = 8 */
+  int64_t chunk;     /* upload blobs larger than this in PATCH requests of this size; 0 = never */
 };
 struct bk_oci;
 /* Reads the environment: call it on the main thread. */
@@ -63,7 +64,9 @@ struct bk_oci_source { /* a file, or bytes when path is NULL */
   const char *path;
   const void *data;
   size_t len;
-  const char *mount_from; /* repository of the same registry that has the blob, or NULL */
+  const char *mount_from; /* repository of the same registry that has the blob; "" = any (few
+                             registries know that); NULL = do not try */
+  int64_t chunk;          /* instead of the client's */
 };
 int bk_oci_blob_push(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
                      const struct bk_oci_source *src, enum bk_oci_pushed *how,

@@ -104,6 +104,7 @@ struct oci_host {
   char *realm, *service;
   struct oci_token *tokens;
   bool insecure; /* no certificate checks */
+  atomic_bool no_chunks; /* PATCH does not work here */
   struct bk_map creds;   /* repository -> struct oci_cred * */
   struct bk_map present; /* "repository@digest" blobs pushed or seen, value unused */
   struct bk_map fresh;   /* "repository:tag" and "repository@digest" manifests pushed by us */
