@@ -59,6 +59,8 @@ struct bk_http_req {
    * cannot do that fails (retryable, so that the caller starts over). */
   ssize_t (*body_read)(void *ctx, int64_t at, void *p, size_t n, struct bk_err *err);
   void *body_ctx;
+  bool body_once; /* libcurl must not quietly send it again when a kept connection turns out dead:
+                     the server may have a part already */
 
   /* Sink for a 2xx body. begin (may be NULL) sees status and headers before the first byte. */
   int (*begin)(void *ctx, const struct bk_http_res *res, struct bk_err *err);

@@ -153,6 +153,7 @@ static size_t on_read(char *out, size_t size, size_t n, void *arg) {
 static int on_seek(void *arg, curl_off_t offset, int origin) {
   struct hop *p = arg;
   if (origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
+  if (p->req->body_once && offset != p->at) return CURL_SEEKFUNC_FAIL;
   if (p->req->sent) atomic_fetch_sub(p->req->sent, (uint64_t)(p->at - offset));
   p->at = offset;
   return CURL_SEEKFUNC_OK;
@@ -314,7 +315,7 @@ static int transport_error(struct hop *p, CURLcode rc) {
   case CURLE_SSL_CERTPROBLEM: case CURLE_SSL_CIPHER: case CURLE_SSL_CACERT_BADFILE:
     code = "http.tls";
     break;
-  case CURLE_SEND_ERROR: code = "http.send", retry = true; break;
+  case CURLE_SEND_ERROR: case CURLE_SEND_FAIL_REWIND: code = "http.send", retry = true; break;
   case CURLE_RECV_ERROR: case CURLE_GOT_NOTHING: code = "http.recv", retry = true; break;
   case CURLE_PARTIAL_FILE: code = "http.truncated", retry = true; break;
   case CURLE_HTTP2: case CURLE_HTTP2_STREAM: code = "http.recv", retry = true; break;

@@ -72,13 +72,32 @@ int bk_oci_blob_push(struct bk_oci *c, const struct bk_oci_ref *r, const struct 
                      const struct bk_oci_source *src, enum bk_oci_pushed *how,
                      const struct bk_oci_op *op, struct bk_err *err) BK_WARN_UNUSED;
 
-/* All tags, in the registry's order. */
+/* Brings a blob of from's repository to that of `to`: known, mounted when it is the same registry,
+ * there, or streamed without a file in between. The last byte is sent when the digest is right.
+ * d->size must be known. */
+int bk_oci_blob_copy(struct bk_oci *c, const struct bk_oci_ref *to, const struct bk_oci_ref *from,
+                     const struct bk_oci_desc *d, enum bk_oci_pushed *how,
+                     const struct bk_oci_op *op, struct bk_err *err) BK_WARN_UNUSED;
+int bk_oci_blob_delete(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest,
+                       const struct bk_oci_op *op, struct bk_err *err) BK_WARN_UNUSED;
+
+/* Tags of a repository, or repositories of a registry, in the registry's order. */
 struct bk_oci_tags {
   char **names;
   size_t n;
 };
-int bk_oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_tags *out,
-                const struct bk_oci_op *op, struct bk_err *err) BK_WARN_UNUSED;
+struct bk_oci_page {
+  int size;         /* names per request; 0 = 1000 */
+  const char *last; /* only names behind this one; NULL = all */
+  size_t max;       /* stop at so many; 0 = no bound of the caller's */
+};
+int bk_oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_page *page,
+                struct bk_oci_tags *out, const struct bk_oci_op *op,
+                struct bk_err *err) BK_WARN_UNUSED;
+/* GET /v2/_catalog, which not every registry has. */
+int bk_oci_catalog(struct bk_oci *c, const char *registry, const struct bk_oci_page *page,
+                   struct bk_oci_tags *out, const struct bk_oci_op *op,
+                   struct bk_err *err) BK_WARN_UNUSED;
 void bk_oci_tags_free(struct bk_oci_tags *t);
 
 /* Deletes the manifest (r has a digest: all its tags go too) or only the tag. Where the registry
@@ -99,6 +118,21 @@ struct bk_oci_account {
 int bk_oci_account(struct bk_oci *c, const char *registry, const char *repository,
                    struct bk_oci_account *out, struct bk_err *err) BK_WARN_UNUSED;
 void bk_oci_account_free(struct bk_oci_account *a);
+
+/* --- stored credentials (registry.md 1.9) ------------------------------------------------------ */
+
+/* Saves credentials for a registry ("host", or "host/name" in a containers auth file): with the
+ * credential helper that the file names for it, else in the file itself. file NULL: REGISTRY_AUTH_FILE,
+ * else docker's config.json. The file keeps what else it holds, gets mode 0600, and is replaced at
+ * once. *where (caller frees) says where they went. */
+int bk_oci_login_save(struct bk_oci *c, const char *file, const struct bk_oci_login *login,
+                      char **where, struct bk_err *err) BK_WARN_UNUSED;
+/* Removes them again: 1 there were some, 0 none, -1 error. */
+int bk_oci_login_erase(struct bk_oci *c, const char *file, const char *key, char **where,
+                       struct bk_err *err) BK_WARN_UNUSED;
+/* What is saved, never the secrets: a JSON list of {registry, username, source}. */
+int bk_oci_login_list(struct bk_oci *c, const char *file, struct bk_buf *out,
+                      struct bk_err *err) BK_WARN_UNUSED;
 
 /* Is there a registry, and do our credentials work? */
 int bk_oci_ping(struct bk_oci *c, const char *registry, const struct bk_oci_op *op,

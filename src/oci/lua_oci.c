@@ -157,7 +157,7 @@ static const char *take_conf(lua_State *L) {
 static int oci_client(lua_State *L) {
   static const char *const names[] = {"auth",       "auth_file", "plain_http", "ca_file",
                                       "insecure",   "user_agent", "retries",   "parallel",
-                                      "mirrors",    "registries_conf", NULL};
+                                      "mirrors",    "registries_conf", "chunk_size", NULL};
   bk_opts(L, 1, names);
   lua_settop(L, 1);
   struct bk_oci_opts o = {.auth_file = bk_opt_str(L, 1, "auth_file", NULL, NULL),
@@ -165,7 +165,9 @@ static int oci_client(lua_State *L) {
                           .user_agent = bk_opt_str(L, 1, "user_agent", NULL, NULL),
                           .insecure = bk_opt_bool(L, 1, "insecure", false),
                           .retries = (int)bk_opt_int(L, 1, "retries", -1),
-                          .parallel = (int)bk_opt_int(L, 1, "parallel", 0)};
+                          .parallel = (int)bk_opt_int(L, 1, "parallel", 0),
+                          .chunk = bk_opt_int(L, 1, "chunk_size", 0)};
+  if (o.chunk < 0) luaL_error(L, "option 'chunk_size': must not be negative");
   const char **plain;
   bk_opt_strv(L, 1, "plain_http", &plain);
   o.plain_http = plain;
@@ -211,5 +213,6 @@ BK_EXPORT int luaopen_bakery_oci(lua_State *L) {
   if (luaL_newmetatable(L, OCI_REF)) luaL_setfuncs(L, ref_meta, 0);
   lua_pop(L, 1);
   luaL_newlib(L, functions);
+  luaL_setfuncs(L, oci_document_functions, 0);
   return 1;
 }

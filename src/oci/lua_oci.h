@@ -20,7 +20,10 @@ struct call {
   struct bk_oci_op op;
   int (*work)(struct call *k, struct bk_err *err);
   struct bk_arena strings;
-  struct bk_oci_ref ref;
+  struct bk_oci_ref ref, from;
+  struct bk_oci_page page;
+  struct bk_oci_login login; /* strings in the arena */
+  int64_t chunk;
   const char *platform, *path, *text, *media_type;
   size_t text_len, max;
   const char *mount_from;
@@ -64,6 +67,9 @@ int oci_done_resolve(lua_State *L, struct bk_job *job);
 
 extern const luaL_Reg oci_client_methods[], oci_layout_methods[];
 int oci_client_credentials(lua_State *L);
+int oci_client_save_login(lua_State *L), oci_client_erase_login(lua_State *L);
+int oci_client_logins(lua_State *L);
+extern const luaL_Reg oci_document_functions[];
 int oci_layout_open(lua_State *L);
 int oci_layout_close(lua_State *L);
 

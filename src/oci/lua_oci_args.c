@@ -13,8 +13,10 @@ static void release(struct bk_job *job) {
   struct call *k = (struct call *)job;
   bk_oci_drop(k->c);
   bk_oci_layout_drop(k->layout);
+  if (k->login.password) explicit_bzero((char *)k->login.password, strlen(k->login.password));
   bk_arena_free(&k->strings);
   bk_oci_ref_free(&k->ref);
+  bk_oci_ref_free(&k->from);
   bk_oci_manifest_free(&k->m);
   bk_oci_manifest_free(&k->index);
   bk_buf_free(&k->data);

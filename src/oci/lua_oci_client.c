@@ -169,7 +169,8 @@ static int client_has_blob(lua_State *L) {
 
 static int work_push_blob(struct call *k, struct bk_err *err) {
   struct bk_oci_source src = {
-      .path = k->path, .data = k->text, .len = k->text_len, .mount_from = k->mount_from};
+      .path = k->path, .data = k->text, .len = k->text_len, .mount_from = k->mount_from,
+      .chunk = k->chunk};
   return bk_oci_blob_push(k->c, &k->ref, &k->want, &src, &k->pushed, &k->op, err);
 }
 
@@ -188,9 +189,9 @@ static const char *same_registry(const char *from, const char *registry) {
   return bk_oci_is_repository(from) ? from : NULL;
 }
 
-/* push_blob(repo, desc, {file=|data=, mount_from=, progress=}) */
+/* push_blob(repo, desc, {file=|data=, mount_from=, chunk_size=, progress=}) */
 static int client_push_blob(lua_State *L) {
-  static const char *const names[] = {"file", "data", "mount_from", "progress", NULL};
+  static const char *const names[] = {"file", "data", "mount_from", "chunk_size", "progress", NULL};
   luaL_checktype(L, 4, LUA_TTABLE);
   bk_opts(L, 4, names);
   lua_settop(L, 4);
@@ -205,19 +206,59 @@ static int client_push_blob(lua_State *L) {
   oci_take_progress(L, k, 4);
   if (!oci_take_ref(L, k, 2)) return 2;
   k->mount_from = oci_opt_text(L, k, 4, "mount_from");
-  if (k->mount_from) k->mount_from = same_registry(k->mount_from, k->ref.registry);
+  k->chunk = bk_opt_int(L, 4, "chunk_size", 0);
+  luaL_argcheck(L, k->chunk >= 0, 4, "chunk_size must not be negative");
+  if (k->mount_from && *k->mount_from) k->mount_from = same_registry(k->mount_from, k->ref.registry);
   return bk_job_await(L, &k->job, done_push_blob);
+}
+
+static int work_copy_blob(struct call *k, struct bk_err *err) {
+  return bk_oci_blob_copy(k->c, &k->ref, &k->from, &k->want, &k->pushed, &k->op, err);
+}
+
+/* copy_blob(to_repo, from_repo, desc[, {progress=}]) */
+static int client_copy_blob(lua_State *L) {
+  static const char *const names[] = {"progress", NULL};
+  bk_opts(L, 5, names);
+  lua_settop(L, 5);
+  struct call *k = oci_call_new(L, work_copy_blob);
+  oci_take_desc(L, k, 4);
+  oci_take_progress(L, k, 5);
+  if (!oci_take_ref(L, k, 3)) return 2;
+  k->from = k->ref;
+  k->ref = (struct bk_oci_ref){0};
+  if (!oci_take_ref(L, k, 2)) return 2;
+  return bk_job_await(L, &k->job, done_push_blob);
+}
+
+static int work_delete_blob(struct call *k, struct bk_err *err) {
+  return bk_oci_blob_delete(k->c, &k->ref, k->want.digest, &k->op, err);
+}
+
+/* delete_blob(repo, digest or desc) */
+static int client_delete_blob(lua_State *L) {
+  lua_settop(L, 3);
+  struct call *k = oci_call_new(L, work_delete_blob);
+  oci_take_desc(L, k, 3);
+  luaL_argcheck(L, bk_oci_is_digest(k->want.digest), 3, "digest expected");
+  if (!oci_take_ref(L, k, 2)) return 2;
+  return bk_job_await(L, &k->job, oci_done_true);
 }
 
 static int work_ping(struct call *k, struct bk_err *err) {
   return bk_oci_ping(k->c, k->text, &k->op, err);
 }
 
+/* ping(host[, {strict=}]) */
 static int client_ping(lua_State *L) {
+  static const char *const names[] = {"strict", NULL};
   size_t n;
   const char *host = luaL_checklstring(L, 2, &n);
   luaL_argcheck(L, bk_oci_is_registry(host), 2, "registry host expected");
+  bk_opts(L, 3, names);
+  lua_settop(L, 3);
   struct call *k = oci_call_new(L, work_ping);
+  k->op.strict = bk_opt_bool(L, 3, "strict", false);
   k->text = oci_copy(k, host, n);
   return bk_job_await(L, &k->job, oci_done_true);
 }
@@ -225,7 +266,8 @@ static int client_ping(lua_State *L) {
 /* --- tags, deletion, referrers --------------------------------------------------------------- */
 
 static int work_tags(struct call *k, struct bk_err *err) {
-  return bk_oci_tags(k->c, &k->ref, &k->tags, &k->op, err);
+  return k->text ? bk_oci_catalog(k->c, k->text, &k->page, &k->tags, &k->op, err)
+                 : bk_oci_tags(k->c, &k->ref, &k->page, &k->tags, &k->op, err);
 }
 
 static int done_tags(lua_State *L, struct bk_job *job) {
@@ -238,10 +280,36 @@ static int done_tags(lua_State *L, struct bk_job *job) {
   return 1;
 }
 
-/* tags(repo) -> list */
+static void take_page(lua_State *L, struct call *k) {
+  lua_Integer size = bk_opt_int(L, 3, "page_size", 0), max = bk_opt_int(L, 3, "max", 0);
+  luaL_argcheck(L, size >= 0 && size <= 100000, 3, "page_size: 1 to 100000 expected");
+  luaL_argcheck(L, max >= 0, 3, "max must not be negative");
+  k->page = (struct bk_oci_page){
+      .size = (int)size, .last = oci_opt_text(L, k, 3, "last"), .max = (size_t)max};
+}
+
+static const char *const page_names[] = {"last", "max", "page_size", NULL};
+
+/* tags(repo[, {last=, max=, page_size=}]) -> list */
 static int client_tags(lua_State *L) {
+  bk_opts(L, 3, page_names);
+  lua_settop(L, 3);
   struct call *k = oci_call_new(L, work_tags);
+  take_page(L, k);
   if (!oci_take_ref(L, k, 2)) return 2;
+  return bk_job_await(L, &k->job, done_tags);
+}
+
+/* catalog(host[, {last=, max=, page_size=}]) -> list */
+static int client_catalog(lua_State *L) {
+  size_t n;
+  const char *host = luaL_checklstring(L, 2, &n);
+  luaL_argcheck(L, strlen(host) == n && bk_oci_is_registry(host), 2, "registry host expected");
+  bk_opts(L, 3, page_names);
+  lua_settop(L, 3);
+  struct call *k = oci_call_new(L, work_tags);
+  take_page(L, k);
+  k->text = oci_copy(k, host, n);
   return bk_job_await(L, &k->job, done_tags);
 }
 
@@ -326,11 +394,17 @@ const luaL_Reg oci_client_methods[] = {
     {"blob_data", client_blob_data},
     {"has_blob", client_has_blob},
     {"push_blob", client_push_blob},
+    {"copy_blob", client_copy_blob},
+    {"delete_blob", client_delete_blob},
     {"push_manifest", client_push_manifest},
     {"tags", client_tags},
+    {"catalog", client_catalog},
     {"delete", client_delete},
     {"referrers", client_referrers},
     {"credentials", oci_client_credentials},
+    {"save_login", oci_client_save_login},
+    {"erase_login", oci_client_erase_login},
+    {"logins", oci_client_logins},
     {"ping", client_ping},
     {"warnings", client_warnings},
     {NULL, NULL}};

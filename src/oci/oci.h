@@ -40,11 +40,12 @@ struct bk_oci_manifest {
 };
 void bk_oci_manifest_free(struct bk_oci_manifest *m);
 
-/* What one call is told besides: both may be NULL. */
+/* What one call is told besides. */
 struct bk_oci_op {
   const atomic_bool *cancel;
   _Atomic uint64_t *done; /* bytes transferred; what is found in place counts too */
   bool once;              /* no retries */
+  bool strict;            /* credentials that are refused are an error, also where none are needed */
 };
 
 /* --- documents ------------------------------------------------------------------------------- */
@@ -57,5 +58,8 @@ int bk_oci_manifest_check(const char *raw, size_t len, const char *media_type, c
 /* The index entry that suits "os/arch[/variant]" best. */
 int bk_oci_index_select(const char *raw, size_t len, const char *platform, struct bk_oci_desc *out,
                         struct bk_err *err) BK_WARN_UNUSED;
+
+/* "sha256-HEX": the tag that lists a digest's referrers where there is no API; caller frees. */
+char *bk_oci_fallback_tag(const char *digest);
 
 #endif

@@ -43,22 +43,12 @@ static int creds(struct bk_oci *c, struct oci_host *h, const char *repository, t
 }
 
 static char *basic(const struct oci_cred *cred) {
-  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const char *password = cred->password ? cred->password : "";
-  cleanup_free char *plain = bk_asprintf("%s:%s", cred->username, password);
-  size_t n = strlen(plain);
+  cleanup_free char *plain =
+      bk_asprintf("%s:%s", cred->username, cred->password ? cred->password : "");
   struct bk_buf b = {0};
   bk_buf_adds(&b, "Basic ");
-  for (size_t i = 0; i < n; i += 3) {
-    unsigned v = (unsigned char)plain[i] << 16;
-    if (i + 1 < n) v |= (unsigned)(unsigned char)plain[i + 1] << 8;
-    if (i + 2 < n) v |= (unsigned char)plain[i + 2];
-    bk_buf_addc(&b, digits[v >> 18]);
-    bk_buf_addc(&b, digits[v >> 12 & 63]);
-    bk_buf_addc(&b, i + 1 < n ? digits[v >> 6 & 63] : '=');
-    bk_buf_addc(&b, i + 2 < n ? digits[v & 63] : '=');
-  }
-  explicit_bzero(plain, n);
+  oci_base64_encode(&b, plain, strlen(plain));
+  explicit_bzero(plain, strlen(plain));
   return bk_buf_steal(&b);
 }
 
@@ -108,19 +98,12 @@ static void token_drop(struct oci_host *h, const char *header) {
   }
 }
 
-static void url_encode(struct bk_buf *b, const char *s) {
-  static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-  for (; *s; s++)
-    if (strchr(plain, *s)) bk_buf_addc(b, *s);
-    else bk_buf_addf(b, "%%%02X", (unsigned char)*s);
-}
-
 static void add_param(struct bk_buf *b, const char *name, const char *value) {
   if (!value || !*value) return;
   if (b->len) bk_buf_addc(b, '&');
   bk_buf_adds(b, name);
   bk_buf_addc(b, '=');
-  url_encode(b, value);
+  oci_url_encode(b, value);
 }
 
 /* One parameter per scope, the most needed first: some servers read only that one. */
@@ -246,7 +229,7 @@ static int fetch(struct ask *a, struct oci_try *t, struct bk_err *err) {
   struct bk_http_res res = {0};
   bool anonymous = t->anonymous || oci_cred_empty(a->cred);
   int rc = request_token(a, anonymous, &res, err);
-  if (rc == 0 && !anonymous && !strstr(a->scopes, "push") && !strstr(a->scopes, "delete")) {
+  if (rc == 0 && !anonymous && !t->strict && !strstr(a->scopes, "push") && !strstr(a->scopes, "delete")) {
     bk_http_res_free(&res);
     rc = request_token(a, t->anonymous = true, &res, err);
     if (rc > 0)
@@ -334,6 +317,7 @@ static int answer(struct bk_oci *c, struct oci_host *h, const char *repository,
     bool renewed = strcmp(now, t->header) != 0;
     explicit_bzero(now, strlen(now));
     if (renewed) return 1;
+    if (t->strict) return 0;
     bool reads = !t->scope || (!strstr(t->scope, "push") && !strstr(t->scope, "delete"));
     t->anonymous = true; /* refused: maybe reading needs none */
     return reads;

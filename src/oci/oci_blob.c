@@ -13,8 +13,10 @@ struct fetch {
   const struct bk_oci_op *op;
   const char *path;    /* final name, or NULL: */
   struct bk_buf *data;
+  const struct oci_sink *sink; /* instead of both */
   int fd;
   int64_t have;
+  int64_t passed; /* bytes the sink has: a download begun anew gives it no byte twice */
   struct oci_hash hash;
 };
 
@@ -27,6 +29,7 @@ static int restart(struct fetch *f, struct bk_err *err) {
   f->have = 0;
   bk_digest_free(&f->hash.d);
   oci_hash_start(&f->hash, f->d->digest);
+  if (f->sink) return 0;
   if (f->data) bk_buf_reset(f->data);
   else if (ftruncate(f->fd, 0) || lseek(f->fd, 0, SEEK_SET) < 0)
     return bk_fail_errno(err, errno, "truncate '%s'", f->path);
@@ -56,7 +59,13 @@ static int on_data(void *ctx, const void *p, size_t n, struct bk_err *err) {
   if (f->d->size >= 0 && (int64_t)n > f->d->size - f->have)
     return bk_fail(err, BK_INFRA, "oci.size_mismatch", "more than the expected %lld bytes",
                    (long long)f->d->size);
-  if (f->data) {
+  if (f->sink) {
+    int64_t skip = f->passed > f->have ? f->passed - f->have : 0;
+    if (skip < (int64_t)n) {
+      if (f->sink->write(f->sink->ctx, (const char *)p + skip, n - (size_t)skip, err)) return -1;
+      f->passed += (int64_t)n - skip;
+    }
+  } else if (f->data) {
     bk_buf_add(f->data, p, n);
     if (f->data->overflow)
       return bk_fail(err, BK_INFRA, "oci.too_large", "larger than %zu bytes", f->data->max);
@@ -124,7 +133,8 @@ static int run(struct bk_oci *c, const struct bk_oci_ref *r, struct fetch *f, st
     struct bk_http_res res = {0};
     int rc = attempt(c, r, f, &res, err);
     if (rc > 0 && verify(f, err)) {
-      rc = fresh ? -1 : 0;
+      rc = fresh || f->sink ? -1 : 0; /* a sink cannot take back what it has had */
+      err->retryable = f->sink != NULL;
       fresh = true;
       struct bk_err ignored;
       if (rc == 0 && restart(f, &ignored)) rc = -1;
@@ -154,12 +164,13 @@ static int limited(struct bk_oci *c, const struct bk_oci_ref *r, struct fetch *f
   if (!bk_oci_is_digest(f->d->digest))
     return bk_fail(err, BK_USAGE, "oci.digest", "'%.80s' is not a digest", f->d->digest);
   struct oci_host *h = oci_host(c, r->registry);
-  if (oci_limit_take(c, h, f->op, err)) return -1;
+  /* A copy holds its place at the destination already: waiting for two could be for ever. */
+  if (!f->sink && oci_limit_take(c, h, f->op, err)) return -1;
   oci_hash_start(&f->hash, f->d->digest);
   int rc = restart(f, err); /* another source may have begun it */
   if (rc == 0) rc = f->d->data ? take_inline(f, err) : run(c, r, f, err);
   bk_digest_free(&f->hash.d);
-  oci_limit_give(h);
+  if (!f->sink) oci_limit_give(h);
   if (rc && f->have) count(f, -f->have);
   if (rc && strcmp(err->code, "cancelled") != 0)
     bk_err_wrap(err, "pull blob %.19s of %s/%s", f->d->digest, r->registry, r->repository);
@@ -186,6 +197,14 @@ int oci_blob_data(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_
                   struct bk_buf *out, const struct bk_oci_op *op, struct bk_err *err) {
   struct fetch f = {.d = d, .op = op, .data = out, .fd = -1};
   return limited(c, r, &f, err);
+}
+
+int oci_blob_stream(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+                    const struct oci_sink *sink, const struct bk_oci_op *op, struct bk_err *err) {
+  struct fetch f = {.d = d, .op = op, .sink = sink, .fd = -1, .passed = *sink->passed};
+  int rc = limited(c, r, &f, err);
+  *sink->passed = f.passed;
+  return rc;
 }
 
 int oci_blob_head(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest,

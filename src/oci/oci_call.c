@@ -145,6 +145,7 @@ static void note_warnings(struct bk_oci *c, const struct oci_host *h,
 }
 
 static char *first_scope(const struct oci_call *call) {
+  if (call->scope) return bk_strdup(call->scope);
   if (!call->actions || !call->repository) return NULL;
   if (call->from_repo && strcmp(call->from_repo, call->repository) != 0)
     return bk_asprintf("repository:%s:%s repository:%s:pull", call->repository, call->actions,
@@ -186,7 +187,7 @@ static int send_once(struct bk_oci *c, const struct oci_call *call, const char *
 static int authenticated(struct bk_oci *c, const struct oci_call *call, const char *url,
                          struct bk_http_res *res, struct bk_err *err) {
   struct oci_host *h = call->host;
-  struct oci_try t = {.scope = first_scope(call)};
+  struct oci_try t = {.scope = first_scope(call), .strict = call->op && call->op->strict};
   bool home = oci_is_home(h, url);
   int rc;
   for (;;) {

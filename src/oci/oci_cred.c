@@ -8,8 +8,6 @@
 #include "base/mem.h"
 #include "oci/oci_int.h"
 
-#define HUB "https://index.docker.io/v1/"
-
 void oci_cred_clear(struct oci_cred *c) {
   free(c->username);
   if (c->password) explicit_bzero(c->password, strlen(c->password));
@@ -24,20 +22,19 @@ bool oci_cred_empty(const struct oci_cred *c) {
   return !c->username && !c->identity_token && !c->registry_token;
 }
 
-static bool is_hub(const char *host) {
+bool oci_is_hub(const char *host) {
   return strcmp(host, "docker.io") == 0 || strcmp(host, "index.docker.io") == 0 ||
          strcmp(host, "registry-1.docker.io") == 0;
 }
 
-/* How well a key of `auths` fits: length of the matching part + 1, 0 for not at all. */
-static size_t key_fits(const char *key, const char *registry, const char *repository) {
+size_t oci_cred_key_fits(const char *key, const char *registry, const char *repository) {
   const char *k = strncmp(key, "https://", 8) == 0 ? key + 8
                   : strncmp(key, "http://", 7) == 0 ? key + 7
                                                     : key;
   size_t host = strcspn(k, "/");
   char name[300];
   snprintf(name, sizeof name, "%.*s", (int)host, k);
-  if (strcasecmp(name, registry) != 0 && !(is_hub(name) && is_hub(registry))) return 0;
+  if (strcasecmp(name, registry) != 0 && !(oci_is_hub(name) && oci_is_hub(registry))) return 0;
   const char *path = k + host;
   while (*path == '/') path++;
   /* docker's keys may end in an API version: that is no repository prefix. */
@@ -76,12 +73,12 @@ static int read_entry(const json_t *e, const char *key, struct oci_cred *out, st
   return oci_cred_empty(out) ? 0 : 1;
 }
 
-static const char *helper_for(const json_t *doc, const char *registry, const char *repository) {
+const char *oci_cred_helper_for(const json_t *doc, const char *registry, const char *repository) {
   const char *best = NULL, *key;
   size_t fit = 0;
   json_t *v;
   json_object_foreach(json_object_get(doc, "credHelpers"), key, v) {
-    size_t n = key_fits(key, registry, repository);
+    size_t n = oci_cred_key_fits(key, registry, repository);
     if (n > fit && json_is_string(v)) fit = n, best = json_string_value(v);
   }
   if (!best) best = oci_json_str(doc, "credsStore");
@@ -90,7 +87,7 @@ static const char *helper_for(const json_t *doc, const char *registry, const cha
 
 static int search(const json_t *doc, const char *registry, const char *repository,
                   struct oci_cred *out, char **helper, struct bk_err *err) {
-  const char *h = helper_for(doc, registry, repository);
+  const char *h = oci_cred_helper_for(doc, registry, repository);
   *helper = h ? bk_strdup(h) : NULL;
   const json_t *auths = json_object_get(doc, "auths");
   if (!auths && !json_object_get(doc, "credHelpers") && !json_object_get(doc, "credsStore"))
@@ -100,7 +97,7 @@ static int search(const json_t *doc, const char *registry, const char *repositor
   size_t fit = 0;
   json_t *v;
   json_object_foreach((json_t *)auths, key, v) {
-    size_t n = key_fits(key, registry, repository);
+    size_t n = oci_cred_key_fits(key, registry, repository);
     if (n > fit && json_is_object(v)) fit = n, best = key, entry = v;
   }
   return entry ? read_entry(entry, best, out, err) : 0;
@@ -125,7 +122,7 @@ static int from_text(struct bk_oci *c, const char *text, size_t len, const char 
   if (rc >= 0 && helper) {
     struct oci_cred found = {0};
     struct bk_err herr;
-    int hrc = oci_cred_helper(helper, is_hub(registry) ? HUB : registry, &found, NULL, &herr);
+    int hrc = oci_cred_helper(helper, oci_is_hub(registry) ? OCI_HUB_URL : registry, &found, NULL, &herr);
     if (hrc > 0) {
       oci_cred_clear(out);
       *out = found;
@@ -170,7 +167,7 @@ static bool host_listed(const char *list, const char *registry) {
 static bool explicit(struct bk_oci *c, const char *registry, struct oci_cred *out) {
   for (size_t i = 0; i < c->o.nlogins; i++) {
     const struct bk_oci_login *l = &c->o.logins[i];
-    if (l->host && strcasecmp(l->host, registry) != 0 && !(is_hub(l->host) && is_hub(registry)))
+    if (l->host && strcasecmp(l->host, registry) != 0 && !(oci_is_hub(l->host) && oci_is_hub(registry)))
       continue;
     *out = (struct oci_cred){.username = dup_or_null(l->username),
                              .password = dup_or_null(l->password),

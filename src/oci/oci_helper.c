@@ -1,5 +1,5 @@
-/* Docker's credential helper protocol: docker-credential-SUFFIX get, server on stdin, JSON on
- * stdout. No shell; a helper that hangs is killed with its process group. */
+/* Docker's credential helper protocol: docker-credential-SUFFIX get|store|erase|list, what it is about
+ * on stdin, JSON on stdout. No shell; a helper that hangs is killed with its process group. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -21,7 +21,7 @@ static bool plain_suffix(const char *s) {
   return *s && *s != '-' && strlen(s) < 64 && !s[strspn(s, plain)];
 }
 
-static int start(const char *program, int in, int out, pid_t *pid) {
+static int start(const char *program, const char *action, int in, int out, pid_t *pid) {
   posix_spawn_file_actions_t fa;
   posix_spawnattr_t at;
   sigset_t none, usual;
@@ -37,7 +37,7 @@ static int start(const char *program, int in, int out, pid_t *pid) {
   posix_spawnattr_setsigdefault(&at, &usual);
   posix_spawnattr_setflags(
       &at, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  char *const argv[] = {(char *)program, (char *)"get", NULL};
+  char *const argv[] = {(char *)program, (char *)action, NULL};
   int rc = posix_spawnp(pid, program, &fa, &at, argv, environ);
   posix_spawnattr_destroy(&at);
   posix_spawn_file_actions_destroy(&fa);
@@ -61,20 +61,23 @@ static bool read_answer(int fd, struct bk_buf *out, const atomic_bool *cancel) {
   }
 }
 
-static int understand(const char *program, const struct bk_buf *text, int status,
-                      struct oci_cred *out, struct bk_err *err) {
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    if (text->p && (strstr(text->p, "credentials not found") ||
-                    strstr(text->p, "no credentials server URL") ||
-                    strstr(text->p, "no credentials username")))
-      return 0;
-    /* What a failing helper prints may contain secrets: only its status is told. */
-    return WIFEXITED(status)
-               ? bk_fail(err, BK_INFRA, "oci.helper", "%s failed with exit code %d", program,
-                         WEXITSTATUS(status))
-               : bk_fail(err, BK_INFRA, "oci.helper", "%s was killed by signal %d", program,
-                         WTERMSIG(status));
-  }
+static bool knows_nothing(const struct bk_buf *text) {
+  return text->p && (strstr(text->p, "credentials not found") ||
+                     strstr(text->p, "no credentials server URL") ||
+                     strstr(text->p, "no credentials username"));
+}
+
+/* What a failing helper prints may contain secrets: only its status is told. */
+static int failed(const char *program, int status, struct bk_err *err) {
+  return WIFEXITED(status)
+             ? bk_fail(err, BK_INFRA, "oci.helper", "%s failed with exit code %d", program,
+                       WEXITSTATUS(status))
+             : bk_fail(err, BK_INFRA, "oci.helper", "%s was killed by signal %d", program,
+                       WTERMSIG(status));
+}
+
+static int understand(const char *program, const struct bk_buf *text, struct oci_cred *out,
+                      struct bk_err *err) {
   json_t *doc = oci_json_secret(text->p ? text->p : "", text->len, program, err);
   if (!doc) return -1;
   const char *user = oci_json_str(doc, "Username"), *secret = oci_json_str(doc, "Secret");
@@ -98,13 +101,14 @@ static int request_file(const char *server) {
   return -1;
 }
 
-static int talk(const char *program, const char *server, struct bk_buf *answer, int *status,
-                const atomic_bool *cancel, struct bk_err *err) {
+static int talk(const char *program, const char *action, const char *request,
+                struct bk_buf *answer, int *status, const atomic_bool *cancel,
+                struct bk_err *err) {
   int out[2];
-  cleanup_close int in = request_file(server);
+  cleanup_close int in = request_file(request);
   if (in < 0 || pipe2(out, O_CLOEXEC)) return bk_fail_errno(err, errno, "run %s", program);
   pid_t pid;
-  int rc = start(program, in, out[1], &pid);
+  int rc = start(program, action, in, out[1], &pid);
   close(out[1]);
   bool ok = rc == 0 && read_answer(out[0], answer, cancel);
   close(out[0]);
@@ -118,17 +122,29 @@ static int talk(const char *program, const char *server, struct bk_buf *answer, 
   return 0;
 }
 
-int oci_cred_helper(const char *suffix, const char *registry, struct oci_cred *out,
-                    const atomic_bool *cancel, struct bk_err *err) {
+int oci_helper_run(const char *suffix, const char *action, const char *request,
+                   struct bk_buf *answer, const atomic_bool *cancel, struct bk_err *err) {
   if (!plain_suffix(suffix))
     return bk_fail(err, BK_USAGE, "oci.helper", "credential helper name '%.64s' is not plain",
                    suffix);
   char program[100];
   snprintf(program, sizeof program, "docker-credential-%s", suffix);
-  cleanup_buf struct bk_buf answer = {.max = 1 << 20};
+  answer->max = 1 << 20;
   int status = 0;
-  if (talk(program, registry, &answer, &status, cancel, err)) return -1;
-  int rc = understand(program, &answer, status, out, err);
+  if (talk(program, action, request, answer, &status, cancel, err)) return -1;
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 1;
+  return knows_nothing(answer) ? 0 : failed(program, status, err);
+}
+
+int oci_cred_helper(const char *suffix, const char *registry, struct oci_cred *out,
+                    const atomic_bool *cancel, struct bk_err *err) {
+  cleanup_buf struct bk_buf answer = {0};
+  int rc = oci_helper_run(suffix, "get", registry, &answer, cancel, err);
+  if (rc > 0) {
+    char program[100];
+    snprintf(program, sizeof program, "docker-credential-%s", suffix);
+    rc = understand(program, &answer, out, err);
+  }
   if (answer.p) explicit_bzero(answer.p, answer.len);
   return rc;
 }

@@ -34,6 +34,16 @@ int oci_cred_find(struct bk_oci *c, const char *registry, const char *repository
 /* One auth file's text. 1 found, 0 not, -1 error. */
 int oci_cred_from_json(const char *text, size_t len, const char *registry, const char *repository,
                        struct oci_cred *out, char **helper, struct bk_err *err);
+#define OCI_HUB_URL "https://index.docker.io/v1/" /* how docker calls docker.io */
+bool oci_is_hub(const char *host);
+/* How well a key of `auths` fits: length of the matching repository part + 1, 0 for not at all. */
+size_t oci_cred_key_fits(const char *key, const char *registry, const char *repository);
+/* The helper that a credentials document names for a registry, or NULL. */
+const char *oci_cred_helper_for(const json_t *doc, const char *registry, const char *repository);
+/* One action of docker-credential-SUFFIX: 1 done (*answer has its output), 0 it knows no such
+ * credentials, -1 error. */
+int oci_helper_run(const char *suffix, const char *action, const char *request,
+                   struct bk_buf *answer, const atomic_bool *cancel, struct bk_err *err);
 /* docker-credential-SUFFIX get. 1 found, 0 not there, -1 error. */
 int oci_cred_helper(const char *suffix, const char *registry, struct oci_cred *out,
                     const atomic_bool *cancel, struct bk_err *err);
@@ -174,6 +184,7 @@ struct oci_try {
   char *scope;  /* scopes asked for, space-separated, most needed first */
   int rounds;
   bool anonymous; /* saved credentials were refused */
+  bool strict;    /* then that is the answer, also for reading */
 };
 /* Fills t->header from what is known of the host; no challenge has been seen yet if it stays NULL.
  * `need` = seconds the token should still live. */
@@ -195,6 +206,7 @@ struct oci_call {
   const char *url;
   const char *actions;   /* "pull", "pull,push", "delete"; NULL = no scope */
   const char *from_repo; /* also needs pull there */
+  const char *scope;     /* instead of that made of repository and actions */
   const char *headers[8];
   const struct bk_http_req *body; /* body_* and sink members are taken from here */
   size_t max_body;
@@ -228,7 +240,6 @@ bool oci_fresh_has(struct oci_host *h, const struct bk_oci_ref *r);
 void oci_fresh_forget(struct oci_host *h, const char *repository);
 
 char *oci_subject(const struct bk_buf *raw); /* the subject's digest or NULL, caller frees */
-char *oci_fallback_tag(const char *digest);  /* "sha256-HEX", caller frees */
 /* After a manifest with a subject was pushed or deleted: keeps the fallback tag right where the
  * registry has no referrers API. */
 int oci_referrer_added(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, size_t len,
@@ -250,6 +261,24 @@ int oci_blob_file(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_
                   const char *path, const struct bk_oci_op *op, struct bk_err *err);
 int oci_blob_data(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
                   struct bk_buf *out, const struct bk_oci_op *op, struct bk_err *err);
+/* A blob to a function, in order and each byte once, also when the transfer had to begin anew or at
+ * another mirror. That the digest is right is known only at the end. */
+struct oci_sink {
+  int (*write)(void *ctx, const void *p, size_t n, struct bk_err *err);
+  void *ctx;
+  int64_t *passed; /* bytes it has had */
+};
+int oci_blob_stream(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+                    const struct oci_sink *sink, const struct bk_oci_op *op, struct bk_err *err);
+/* The same from mirrors in order, then home. */
+int oci_route_stream(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+                     const struct oci_sink *sink, const struct bk_oci_op *op, struct bk_err *err);
+/* from's registry and repository are where the blob is; see bk_oci_blob_copy. */
+int oci_blob_copy(struct bk_oci *c, const struct bk_oci_ref *to, const struct bk_oci_ref *from,
+                  const struct bk_oci_desc *d, enum bk_oci_pushed *how, const struct bk_oci_op *op,
+                  struct bk_err *err);
+int oci_blob_delete(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest,
+                    const struct bk_oci_op *op, struct bk_err *err);
 /* actions: what a token should allow besides, so that a push asks for one token only. */
 int oci_blob_head(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest,
                   const char *actions, int64_t *size, const struct bk_oci_op *op,
@@ -257,8 +286,8 @@ int oci_blob_head(struct bk_oci *c, const struct bk_oci_ref *r, const char *dige
 int oci_blob_push(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
                   const struct bk_oci_source *src, enum bk_oci_pushed *how,
                   const struct bk_oci_op *op, struct bk_err *err);
-int oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_tags *out,
-             const struct bk_oci_op *op, struct bk_err *err);
+int oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_page *page,
+             struct bk_oci_tags *out, const struct bk_oci_op *op, struct bk_err *err);
 int oci_delete(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_op *op,
                struct bk_err *err);
 int oci_referrers(struct bk_oci *c, const struct bk_oci_ref *r, const char *artifact_type,
@@ -281,6 +310,8 @@ json_t *oci_json_secret(const char *text, size_t len, const char *what, struct b
 const char *oci_json_str(const json_t *obj, const char *key); /* NULL unless a string */
 /* Decoded bytes (NUL-terminated) or NULL; padding may be missing. */
 char *oci_base64(const char *text, size_t len, size_t *out_len);
+void oci_base64_encode(struct bk_buf *b, const void *p, size_t n);
+void oci_url_encode(struct bk_buf *b, const char *s); /* RFC 3986 unreserved characters stay */
 
 #define OCI_MANIFEST_MAX (4u << 20)
 

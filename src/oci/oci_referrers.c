@@ -24,7 +24,7 @@ char *oci_subject(const struct bk_buf *raw) {
   return out;
 }
 
-char *oci_fallback_tag(const char *digest) {
+char *bk_oci_fallback_tag(const char *digest) {
   const char *colon = strchr(digest, ':');
   char *tag = bk_asprintf("%.*s-%.64s", (int)(colon - digest > 32 ? 32 : colon - digest), digest,
                           colon + 1);
@@ -109,9 +109,16 @@ static int api_page(struct bk_oci *c, struct oci_host *h, const struct bk_oci_re
   return rc;
 }
 
-static int from_api(struct bk_oci *c, struct oci_host *h, const struct bk_oci_ref *r, json_t *index,
-                    const struct bk_oci_op *op, struct bk_err *err) {
-  cleanup_free char *path = bk_asprintf("/v2/%s/referrers/%s", r->repository, r->digest);
+static int from_api(struct bk_oci *c, struct oci_host *h, const struct bk_oci_ref *r,
+                    const char *type, json_t *index, const struct bk_oci_op *op,
+                    struct bk_err *err) {
+  cleanup_buf struct bk_buf text = {0};
+  bk_buf_addf(&text, "/v2/%s/referrers/%s", r->repository, r->digest);
+  if (type) {
+    bk_buf_adds(&text, "?artifactType=");
+    oci_url_encode(&text, type);
+  }
+  const char *path = bk_buf_str(&text);
   cleanup_free char *last = NULL;
   char *url = NULL;
   int rc;
@@ -206,7 +213,7 @@ static int tag_put(struct bk_oci *c, const struct bk_oci_ref *r, const char *tag
 static int tag_update(struct bk_oci *c, const struct bk_oci_ref *r, const char *subject,
                       const char *digest, json_t *entry, const struct bk_oci_op *op,
                       struct bk_err *err) {
-  cleanup_free char *tag = oci_fallback_tag(subject);
+  cleanup_free char *tag = bk_oci_fallback_tag(subject);
   time_t since = oci_now();
   for (int n = 1;; n++) {
     struct tag t;
@@ -234,7 +241,7 @@ static int probe(struct bk_oci *c, struct oci_host *h, const struct bk_oci_ref *
   struct bk_oci_ref at = {.registry = r->registry, .repository = r->repository,
                           .digest = (char *)subject};
   json_t *index = new_index();
-  int rc = from_api(c, h, &at, index, op, err);
+  int rc = from_api(c, h, &at, NULL, index, op, err);
   json_decref(index);
   if (rc < 0) return -1;
   remember(h, r->repository, rc > 0 ? API : FALLBACK);
@@ -317,11 +324,11 @@ int oci_referrers(struct bk_oci *c, const struct bk_oci_ref *r, const char *arti
   struct oci_host *h = oci_host(c, r->registry);
   json_t *index = new_index();
   int what = known(h, r->repository);
-  int rc = what == FALLBACK ? 0 : from_api(c, h, r, index, op, err);
+  int rc = what == FALLBACK ? 0 : from_api(c, h, r, artifact_type, index, op, err);
   if (rc >= 0 && !what) remember(h, r->repository, rc > 0 ? API : FALLBACK);
   if (rc == 0) {
     struct tag t;
-    cleanup_free char *tag = oci_fallback_tag(r->digest);
+    cleanup_free char *tag = bk_oci_fallback_tag(r->digest);
     rc = tag_get(c, r, tag, &t, op, err);
     if (rc == 0) {
       json_decref(index);

@@ -152,6 +152,9 @@ struct wanted {
   enum bk_oci_pushed *how;
   int64_t *size;
   struct bk_oci_tags *tags;
+  const struct bk_oci_page *page;
+  const struct bk_oci_ref *from;
+  const struct oci_sink *sink;
 };
 typedef int call_fn(struct bk_oci *c, const struct bk_oci_ref *r, const struct wanted *w,
                     const struct bk_oci_op *op, struct bk_err *err);
@@ -195,7 +198,10 @@ CALL(blob_file, w->d, w->path, )
 CALL(blob_data, w->d, w->out, )
 CALL(blob_head, w->d->digest, "pull", w->size, )
 CALL(blob_push, w->d, w->src, w->how, )
-CALL(tags, w->tags, )
+CALL(blob_copy, w->from, w->d, w->how, )
+CALL(blob_delete, w->d->digest, )
+CALL(blob_stream, w->d, w->sink, )
+CALL(tags, w->page, w->tags, )
 CALL(delete, )
 CALL(referrers, w->type, w->out, )
 #undef CALL
@@ -240,9 +246,27 @@ int bk_oci_blob_push(struct bk_oci *c, const struct bk_oci_ref *r, const struct 
   return write_to(c, r, do_blob_push, &w, op, err);
 }
 
-int bk_oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_tags *out,
-                const struct bk_oci_op *op, struct bk_err *err) {
-  return write_to(c, r, do_tags, &(struct wanted){.tags = out}, op, err);
+int bk_oci_blob_copy(struct bk_oci *c, const struct bk_oci_ref *to, const struct bk_oci_ref *from,
+                     const struct bk_oci_desc *d, enum bk_oci_pushed *how,
+                     const struct bk_oci_op *op, struct bk_err *err) {
+  const struct wanted w = {.d = d, .from = from, .how = how};
+  return write_to(c, to, do_blob_copy, &w, op, err);
+}
+
+int bk_oci_blob_delete(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest,
+                       const struct bk_oci_op *op, struct bk_err *err) {
+  const struct bk_oci_desc d = {.digest = (char *)digest};
+  return write_to(c, r, do_blob_delete, &(struct wanted){.d = &d}, op, err);
+}
+
+int oci_route_stream(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+                     const struct oci_sink *sink, const struct bk_oci_op *op, struct bk_err *err) {
+  return read_from(c, r, do_blob_stream, &(struct wanted){.d = d, .sink = sink}, op, err);
+}
+
+int bk_oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_page *page,
+                struct bk_oci_tags *out, const struct bk_oci_op *op, struct bk_err *err) {
+  return write_to(c, r, do_tags, &(struct wanted){.tags = out, .page = page}, op, err);
 }
 
 int bk_oci_delete(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_op *op,

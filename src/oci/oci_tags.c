@@ -46,12 +46,23 @@ char *oci_next_link(const struct oci_host *h, const struct bk_http_res *res) {
   return NULL;
 }
 
-/* Appends a page; false when it only repeats the one before. */
-static int take_page(const struct bk_http_res *res, struct bk_oci_tags *t, bool *fresh,
-                     struct bk_err *err) {
-  json_t *doc = oci_json(res->body.p ? res->body.p : "", res->body.len, "tag list", err);
+/* A list that comes in pages. */
+struct list {
+  struct bk_oci *c;
+  struct oci_call call; /* path, scope and so on of the first page */
+  const char *field;    /* of the answer: "tags" */
+  char what[330];       /* for messages */
+  const struct bk_oci_page *page;
+  const struct bk_oci_op *op;
+  struct bk_map seen;
+};
+
+/* Appends a page; *fresh: it brought names. */
+static int take_page(const struct list *l, const struct bk_http_res *res, struct bk_oci_tags *t,
+                     bool *fresh, struct bk_err *err) {
+  json_t *doc = oci_json(res->body.p ? res->body.p : "", res->body.len, "list", err);
   if (!doc) return -1;
-  const json_t *tags = json_object_get(doc, "tags");
+  const json_t *tags = json_object_get(doc, l->field);
   size_t i, before = t->n, k = json_array_size(tags);
   json_t *v;
   t->names = bk_reallocarray(t->names, t->n + k + 1, sizeof *t->names);
@@ -59,58 +70,80 @@ static int take_page(const struct bk_http_res *res, struct bk_oci_tags *t, bool 
     if (json_is_string(v)) t->names[t->n++] = bk_strdup(json_string_value(v));
   int rc = 0;
   if (tags && !json_is_array(tags) && !json_is_null(tags))
-    rc = bk_fail(err, BK_INFRA, "oci.json", "tag list: 'tags' is not a list");
+    rc = bk_fail(err, BK_INFRA, "oci.json", "'%s' is not a list", l->field);
   *fresh = t->n > before && (before == 0 || strcmp(t->names[before], t->names[before - 1]) != 0);
   json_decref(doc);
   return rc;
 }
 
-static int page(struct bk_oci *c, const struct bk_oci_ref *r, char **url, struct bk_map *seen,
-                struct bk_oci_tags *out, const struct bk_oci_op *op, struct bk_err *err) {
-  cleanup_free char *path = bk_asprintf("/v2/%s/tags/list?n=1000", r->repository);
-  struct oci_call call = {.host = oci_host(c, r->registry),
-                          .repository = r->repository,
-                          .method = "GET",
-                          .path = path,
-                          .url = *url,
-                          .actions = "pull",
-                          .headers = {"Accept: application/json"},
-                          .max_body = PAGE_MAX,
-                          .op = op};
+/* Gets the page at *url (NULL: the first) and replaces it with the next one's. */
+static int page(struct list *l, char **url, struct bk_oci_tags *out, struct bk_err *err) {
+  l->call.url = *url;
   struct bk_http_res res;
   bool fresh = false;
-  size_t first = out->n;
-  int rc = oci_call(c, &call, &res, err);
-  if (rc == 0 && res.status != 200)
-    rc = oci_status_error(&res, err, "list tags of %s/%s", r->registry, r->repository);
-  else if (rc == 0) rc = take_page(&res, out, &fresh, err);
+  size_t first = out->n, most = l->page && l->page->max ? l->page->max : TAGS_MAX;
+  int rc = oci_call(l->c, &l->call, &res, err);
+  if (rc == 0 && res.status != 200) {
+    rc = oci_status_error(&res, err, "%s", l->what);
+  } else {
+    if (rc == 0) rc = take_page(l, &res, out, &fresh, err);
+    if (rc && strcmp(err->code, "cancelled") != 0) bk_err_wrap(err, "%s", l->what);
+  }
   if (rc == 0 && fresh) { /* a server that ignores `last` sends the same page again */
     const char *key = out->names[first];
-    fresh = !bk_map_has(seen, key, strlen(key));
-    bk_map_set(seen, key, strlen(key), NULL);
+    fresh = !bk_map_has(&l->seen, key, strlen(key));
+    bk_map_set(&l->seen, key, strlen(key), NULL);
     while (!fresh && out->n > first) free(out->names[--out->n]);
   }
   free(*url);
-  *url = rc == 0 && fresh && out->n < TAGS_MAX ? oci_next_link(call.host, &res) : NULL;
+  *url = rc == 0 && fresh && out->n < most ? oci_next_link(l->call.host, &res) : NULL;
+  while (out->n > most) free(out->names[--out->n]);
   bk_http_res_free(&res);
   return rc;
 }
 
-int oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_tags *out,
-             const struct bk_oci_op *op, struct bk_err *err) {
+static int all_pages(struct list *l, const char *path, struct bk_oci_tags *out,
+                     struct bk_err *err) {
   *out = (struct bk_oci_tags){0};
-  struct bk_map seen = {0};
+  int size = l->page && l->page->size > 0 ? l->page->size : 1000;
+  if (l->page && l->page->max && l->page->max < (size_t)size) size = (int)l->page->max;
+  cleanup_buf struct bk_buf text = {0};
+  bk_buf_addf(&text, "%s?n=%d", path, size);
+  if (l->page && l->page->last) {
+    bk_buf_adds(&text, "&last=");
+    oci_url_encode(&text, l->page->last);
+  }
+  l->call.path = bk_buf_str(&text);
+  l->call.method = "GET";
+  l->call.headers[0] = "Accept: application/json";
+  l->call.max_body = PAGE_MAX;
+  l->call.op = l->op;
   char *url = NULL;
   int rc;
-  do rc = page(c, r, &url, &seen, out, op, err);
+  do rc = page(l, &url, out, err);
   while (rc == 0 && url);
-  bk_map_free(&seen);
-  if (rc == 0) return 0;
-  bk_oci_tags_free(out);
+  bk_map_free(&l->seen);
   free(url);
-  return strcmp(err->code, "cancelled") == 0 || strstr(err->msg, "list tags")
-             ? -1
-             : bk_err_wrap(err, "list tags of %s/%s", r->registry, r->repository);
+  if (rc) bk_oci_tags_free(out);
+  return rc;
+}
+
+int oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_page *pg,
+             struct bk_oci_tags *out, const struct bk_oci_op *op, struct bk_err *err) {
+  struct list l = {.c = c, .field = "tags", .page = pg, .op = op,
+                   .call = {.host = oci_host(c, r->registry), .repository = r->repository,
+                            .actions = "pull"}};
+  snprintf(l.what, sizeof l.what, "list tags of %s/%s", r->registry, r->repository);
+  cleanup_free char *path = bk_asprintf("/v2/%s/tags/list", r->repository);
+  return all_pages(&l, path, out, err);
+}
+
+int bk_oci_catalog(struct bk_oci *c, const char *registry, const struct bk_oci_page *pg,
+                   struct bk_oci_tags *out, const struct bk_oci_op *op, struct bk_err *err) {
+  struct list l = {.c = c, .field = "repositories", .page = pg, .op = op,
+                   .call = {.host = oci_host(c, registry), .scope = "registry:catalog:*"}};
+  snprintf(l.what, sizeof l.what, "list repositories of %s", registry);
+  return all_pages(&l, "/v2/_catalog", out, err);
 }
 
 /* --- deletion -------------------------------------------------------------------------------- */
@@ -134,6 +167,30 @@ static int delete_by_digest(struct bk_oci *c, const struct bk_oci_ref *r, const 
   struct bk_http_res res;
   int rc = delete_once(c, r, &res, op, err);
   if (rc == 0 && res.status / 100 != 2) rc = oci_status_error(&res, err, "delete %s", name);
+  bk_http_res_free(&res);
+  return rc;
+}
+
+int oci_blob_delete(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest,
+                    const struct bk_oci_op *op, struct bk_err *err) {
+  cleanup_free char *path = bk_asprintf("/v2/%s/blobs/%s", r->repository, digest);
+  struct oci_call call = {.host = oci_host(c, r->registry),
+                          .repository = r->repository,
+                          .method = "DELETE",
+                          .path = path,
+                          .actions = "delete,pull",
+                          .op = op};
+  cleanup_free char *key = bk_asprintf("%s@%s", r->repository, digest);
+  pthread_mutex_lock(&call.host->lock);
+  bk_map_del(&call.host->present, key, strlen(key));
+  pthread_mutex_unlock(&call.host->lock);
+  struct bk_http_res res;
+  int rc = oci_call(c, &call, &res, err);
+  if (rc == 0 && res.status / 100 != 2)
+    rc = oci_status_error(&res, err, "delete blob %.19s of %s/%s", digest, r->registry,
+                          r->repository);
+  else if (rc && strcmp(err->code, "cancelled") != 0)
+    bk_err_wrap(err, "delete blob %.19s of %s/%s", digest, r->registry, r->repository);
   bk_http_res_free(&res);
   return rc;
 }

@@ -145,7 +145,7 @@ static int send_part(struct oci_upload *u, const char *method, const char *url, 
                      int64_t n, struct bk_http_res *res, struct bk_err *err) {
   char range[80];
   snprintf(range, sizeof range, "Content-Range: %lld-%lld", (long long)at, (long long)(at + n - 1));
-  struct bk_http_req body = {.sent = u->op ? u->op->done : NULL};
+  struct bk_http_req body = {.sent = u->op ? u->op->done : NULL, .body_once = true};
   if (u->read) {
     body.body_read = u->read;
     body.body_ctx = u->ctx;

@@ -83,3 +83,24 @@ char *oci_base64(const char *text, size_t len, size_t *out_len) {
   if (out_len) *out_len = n;
   return out;
 }
+
+void oci_base64_encode(struct bk_buf *b, const void *p, size_t n) {
+  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const unsigned char *s = p;
+  for (size_t i = 0; i < n; i += 3) {
+    unsigned v = (unsigned)s[i] << 16;
+    if (i + 1 < n) v |= (unsigned)s[i + 1] << 8;
+    if (i + 2 < n) v |= s[i + 2];
+    bk_buf_addc(b, digits[v >> 18]);
+    bk_buf_addc(b, digits[v >> 12 & 63]);
+    bk_buf_addc(b, i + 1 < n ? digits[v >> 6 & 63] : '=');
+    bk_buf_addc(b, i + 2 < n ? digits[v & 63] : '=');
+  }
+}
+
+void oci_url_encode(struct bk_buf *b, const char *s) {
+  static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+  for (; *s; s++)
+    if (strchr(plain, *s)) bk_buf_addc(b, *s);
+    else bk_buf_addf(b, "%%%02X", (unsigned char)*s);
+}

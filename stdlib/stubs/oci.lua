@@ -56,6 +56,8 @@ local M = {}
 --- names with that beginning from first; before those of registries.conf
 ---@field registries_conf? string|false file instead of the usual ones; false: none. Rules for
 --- mirrors, locations, insecure and blocked registries are honoured
+---@field chunk_size? integer upload larger blobs in PATCH requests of so many bytes (0 = never: every
+--- registry takes whole blobs); ignored where PATCH turns out not to work
 ---@field parallel? integer blob transfers per host at once (8); fewer while the host says 429 or 503
 
 ---@class bakery.oci.client closes with <close>, :close(), or when collected
@@ -83,6 +85,31 @@ function M.client(opts) end
 ---@return { source: string, username?: string }|nil
 ---@return table? err
 function M.credentials(host) end
+
+--- Checks a manifest or index document as downloads are checked: JSON without duplicate keys, not
+--- list and image at once, no schema 1.
+---@param raw string
+---@param media_type? string what it was announced as
+---@return string|nil media_type the document's own
+---@return table? err oci.json, oci.manifest, oci.schema1
+function M.check_manifest(raw, media_type) end
+
+--- The entry of an index that suits a platform best.
+---@param raw string
+---@param platform string "os/arch[/variant]"
+---@return bakery.oci.manifest|nil descriptor digest, size, media_type
+---@return table? err oci.platform
+function M.select_platform(raw, platform) end
+
+--- Is it the media type of an OCI index or of a Docker manifest list?
+---@param media_type? string
+---@return boolean
+function M.is_index(media_type) end
+
+--- The tag that lists a manifest's referrers where the registry has no API for them: "sha256-HEX".
+---@param digest string
+---@return string
+function M.fallback_tag(digest) end
 
 --- Opens a layout directory.
 ---@param dir string
@@ -135,14 +162,34 @@ function Client:blob_data(repo, desc, opts) end
 ---@return integer|table|nil size_or_err
 function Client:has_blob(repo, desc) end
 
---- Brings a blob to a repository (async): nothing is sent when it is there or can be mounted.
+--- Brings a blob to a repository (async): nothing is sent when it is there or can be mounted. A broken
+--- upload goes on where the registry says it stopped, or starts over.
 ---@param repo string|bakery.oci.ref
 ---@param desc bakery.oci.descriptor
----@param source { file?: string, data?: string, mount_from?: string, progress?: userdata } mount_from:
---- a repository of the same registry that has the blob ("team/app" or "host/team/app")
+---@param source { file?: string, data?: string, mount_from?: string, chunk_size?: integer, progress?: userdata }
+--- mount_from: a repository of the same registry that has the blob ("team/app" or "host/team/app"), ""
+--- asks for any (few registries know that); chunk_size: instead of the client's
 ---@return "exists"|"mounted"|"uploaded"|nil
 ---@return table? err
 function Client:push_blob(repo, desc, source) end
+
+--- Brings a blob from one repository to another (async): known there, mounted when the registry is the
+--- same, there already, or streamed without touching the disk. The upload is completed only when the
+--- digest is right.
+---@param to string|bakery.oci.ref
+---@param from string|bakery.oci.ref
+---@param desc bakery.oci.descriptor with size
+---@param opts? { progress?: userdata }
+---@return "exists"|"mounted"|"uploaded"|nil
+---@return table? err
+function Client:copy_blob(to, from, desc, opts) end
+
+--- Deletes a blob (async); most registries leave that to their garbage collection.
+---@param repo string|bakery.oci.ref
+---@param desc bakery.oci.descriptor|string
+---@return true|nil
+---@return table? err oci.unsupported, oci.not_found
+function Client:delete_blob(repo, desc) end
 
 --- PUTs a manifest or index (async). A tag that shows this digest already is left alone. Where the
 --- registry has no referrers API, a manifest with a subject also goes into the fallback tag.
@@ -154,11 +201,24 @@ function Client:push_blob(repo, desc, source) end
 ---@return table? err
 function Client:push_manifest(repo, reference, raw, media_type) end
 
---- All tags (async), in the registry's order.
+---@class bakery.oci.page
+---@field last? string only names behind this one, in the registry's order
+---@field max? integer stop at so many
+---@field page_size? integer names per request (1000)
+
+--- Tags (async), in the registry's order: all pages.
 ---@param repo string|bakery.oci.ref
+---@param opts? bakery.oci.page
 ---@return string[]|nil
 ---@return table? err
-function Client:tags(repo) end
+function Client:tags(repo, opts) end
+
+--- Repositories of a registry (async), where it has a catalog.
+---@param host string
+---@param opts? bakery.oci.page
+---@return string[]|nil
+---@return table? err
+function Client:catalog(host, opts) end
 
 --- Deletes a manifest with all its tags (reference with digest), or only a tag (async).
 ---@param ref string|bakery.oci.ref
@@ -166,7 +226,8 @@ function Client:tags(repo) end
 ---@return table? err
 function Client:delete(ref) end
 
---- What refers to a manifest (async): descriptors with artifactType and annotations.
+--- What refers to a manifest (async): descriptors with artifactType and annotations, from the registry's
+--- API or the fallback tag. The filter is applied here where the registry does not.
 ---@param ref string|bakery.oci.ref with digest
 ---@param opts? { artifact_type?: string }
 ---@return table[]|nil
@@ -181,9 +242,33 @@ function Client:credentials(host) end
 
 --- Is there a registry that lets us in (async)?
 ---@param host string
+---@param opts? { strict?: boolean } strict: credentials that are refused are an error, also where
+--- reading would do without
 ---@return true|nil
 ---@return table? err
-function Client:ping(host) end
+function Client:ping(host, opts) end
+
+--- Saves credentials (async) with the helper that the file names for the host, else in the file, which
+--- keeps what else it holds and gets mode 0600. They are not tried: see ping.
+---@param login { host: string, username?: string, password?: string, identity_token?: string, file?: string }
+--- host: "ghcr.io", or "ghcr.io/org/app" in a containers auth file; file: instead of the client's
+--- auth_file, REGISTRY_AUTH_FILE or docker's config.json
+---@return string|nil where path, or "credential helper 'x'"
+---@return table? err oci.login, oci.auth_file, oci.helper, errno names
+function Client:save_login(login) end
+
+--- Removes saved credentials (async).
+---@param host string
+---@param opts? { file?: string }
+---@return string|false|nil where false: there were none
+---@return table? err
+function Client:erase_login(host, opts) end
+
+--- What is saved (async), without the secrets.
+---@param opts? { file?: string }
+---@return { registry: string, username?: string, source: string }[]|nil
+---@return table? err
+function Client:logins(opts) end
 
 --- Warnings since the last call, each text once: from servers, about stale credentials or settings.
 ---@return string[]

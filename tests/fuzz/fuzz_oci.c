@@ -62,6 +62,15 @@ static void credentials(const char *text, size_t n) {
   char *helper;
   int rc = oci_cred_from_json(text, n, "ghcr.io", "org/app", &c, &helper, &err);
   REQUIRE(rc <= 0 || !oci_cred_empty(&c));
+  json_error_t e;
+  json_t *doc = json_loadb(text, n, 0, &e), *v;
+  const char *key;
+  json_object_foreach(json_object_get(doc, "auths"), key, v) {
+    size_t fit = oci_cred_key_fits(key, "ghcr.io", "org/app");
+    REQUIRE(fit <= sizeof "org/app");
+    REQUIRE(oci_cred_key_fits(key, "ghcr.io", NULL) <= 1);
+  }
+  json_decref(doc);
   free(helper);
   oci_cred_clear(&c);
 }
@@ -71,6 +80,21 @@ static void scopes(char *text) {
   if (nl) *nl = '\0';
   (void)oci_scope_covers(text, nl ? nl + 1 : text);
   if (strspn(text, "abc:, ") == strlen(text)) (void)oci_scope_covers(text, text);
+}
+
+static void base64(const char *text, size_t n) {
+  size_t k, again;
+  char *plain = oci_base64(text, n, &k);
+  struct bk_buf b = {0};
+  oci_base64_encode(&b, plain ? plain : text, plain ? k : n);
+  char *same = oci_base64(bk_buf_str(&b), b.len, &again); /* what we write we read */
+  REQUIRE(same && again == (plain ? k : n) && memcmp(same, plain ? plain : text, again) == 0);
+  free(same);
+  free(plain);
+  bk_buf_reset(&b);
+  oci_url_encode(&b, text);
+  REQUIRE(strspn(bk_buf_str(&b), "%-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == b.len);
+  bk_buf_free(&b);
 }
 
 static void next_link(const char *text) {
@@ -97,7 +121,7 @@ static void config(const char *text, size_t n) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size == 0) return 0;
   char *text = bk_strndup((const char *)data + 1, size - 1);
-  size_t n = size - 1, k;
+  size_t n = size - 1;
   switch (data[0]) {
   case 'r': reference(text, n); break;
   case 'c': challenge(text); break;
@@ -106,7 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   case 's': scopes(text); break;
   case 'l': next_link(text); break;
   case 't': config(text, n); break;
-  case 'b': free(oci_base64(text, n, &k)); break;
+  case 'b': base64(text, n); break;
   default: break;
   }
   free(text);

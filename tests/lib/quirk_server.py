@@ -34,6 +34,15 @@ QUIRKS
   manifest_lag           PUT manifest: MANIFEST_BLOB_UNKNOWN this many times
   upload_fail            PUT of blobs: 500 this many times
   upload_reset           PUT of blobs: the connection is closed this many times
+  upload_cut             bodies of uploads: the connection is closed after so many bytes, which are
+                         kept (list: one per request)
+  no_chunks              PATCH answers this status and keeps nothing
+  chunk_min              OCI-Chunk-Min-Length; smaller chunks but the last are refused
+  chunk_short            PATCH keeps this many bytes less than it got (list: one per request)
+  no_status              GET of an upload session answers 404
+  slow                   [bytes, seconds]: bodies come in such pieces with such pauses
+  catalog                there is a catalog
+  artifact_filter        referrers are filtered by artifactType, and the answer says so
   upload_401             PUT of blobs: 401 this many times
   referrers              native referrers API; "html" answers a login page
   page_loop              tag pages link to themselves
@@ -49,6 +58,7 @@ import os
 import ssl
 import sys
 import threading
+import time
 import urllib.parse
 
 DIR = sys.argv[1]
@@ -102,8 +112,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 for one in value if isinstance(value, list) else [value]:
                     self.send_header(name, one)
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command == "HEAD":
+            return
+        slow = self.q.get("slow")
+        if not slow or not 200 <= status < 300:
             self.wfile.write(body)
+            return
+        for at in range(0, len(body), slow[0]):
+            self.wfile.write(body[at:at + slow[0]])
+            self.wfile.flush()
+            time.sleep(slow[1])
 
     def error(self, status, code, message="", headers=None):
         if self.q.get("html"):
@@ -213,6 +231,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return None
         if url.path in ("/v2", "/v2/"):
             return self.send(200, b"{}")
+        if url.path == "/v2/_catalog":
+            return self.catalog()
         parts = url.path[4:].split("/")
         for i, part in enumerate(parts):
             if part in ("blobs", "manifests", "tags", "referrers"):
@@ -323,13 +343,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if mount and self.q.get("mount_status"):
                 return self.error(self.q["mount_status"], "UNSUPPORTED")
             if mount and not self.q.get("mount_202"):
-                source = (self.query["from"][0], mount[0])
+                source = (self.query.get("from", [""])[0], mount[0])
+                if not source[0]:  # automatic content discovery
+                    source = next((k for k in BLOBS if k[1] == mount[0]), source)
                 if source in BLOBS:
                     BLOBS[(repo, mount[0])] = BLOBS[source]
                     return self.send(201, b"", {"Location": "/v2/%s/blobs/%s" % (repo, mount[0])})
-            name = "u%d" % (len(UPLOADS) + 1)
-            UPLOADS[name] = repo
-            return self.send(202, b"", {"Location": self.location(repo, name)})
+            with LOCK:
+                USED["sessions"] = USED.get("sessions", 0) + 1
+                name = "u%d" % USED["sessions"]
+            UPLOADS[name] = b""
+            headers = {"Location": self.location(repo, name)}
+            if self.q.get("chunk_min"):
+                headers["OCI-Chunk-Min-Length"] = str(self.q["chunk_min"])
+            return self.send(202, b"", headers)
         name = rest[1] if len(rest) > 1 else ""
         if name not in UPLOADS:
             self.read_body()
@@ -343,15 +370,57 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return None
         if self.q.get("upload_401") and self.on("upload_401"):
             return self.challenge(self.q["token"], ',error="invalid_token"')
-        data = self.read_body()
+        if self.command == "GET":
+            if self.q.get("no_status"):
+                return self.error(404, "BLOB_UPLOAD_UNKNOWN")
+            return self.progress(204, repo, name)
+        data = self.upload_body(name)
+        if data is None:
+            return None
+        if self.command == "PATCH":
+            return self.patch(repo, name, data)
         if self.on("upload_fail"):
             return self.error(500, "UNKNOWN")
         digest = self.query.get("digest", [""])[0]
+        data = UPLOADS[name] + data
         if digest_of(data) != digest:
             return self.error(400, "DIGEST_INVALID")
         del UPLOADS[name]
         BLOBS[(repo, digest)] = data
         return self.send(201, b"", {"Location": "/v2/%s/blobs/%s" % (repo, digest)})
+
+    def planned_item(self, name):
+        """The next item of a list quirk, or None."""
+        items = self.q.get(name)
+        if not isinstance(items, list):
+            return None
+        with LOCK:
+            key = (name, self.q.get("generation"))
+            n = USED.get(key, 0)
+            USED[key] = n + 1
+        return items[n] if n < len(items) else None
+
+    def upload_body(self, name):
+        cut = self.planned_item("upload_cut")
+        if cut is None:
+            return self.read_body()
+        UPLOADS[name] += self.rfile.read(min(cut, int(self.headers.get("Content-Length", "0"))))
+        self.close_connection = True
+        return None
+
+    def progress(self, status, repo, name):
+        headers = {"Location": self.location(repo, name),
+                   "Range": "0-%d" % max(len(UPLOADS[name]) - 1, 0)}
+        return self.send(status, b"", headers)
+
+    def patch(self, repo, name, data):
+        if self.q.get("no_chunks"):
+            return self.error(self.q["no_chunks"], "UNSUPPORTED")
+        start, end = (int(n) for n in self.headers["Content-Range"].split("-"))
+        if start != len(UPLOADS[name]) or end - start + 1 != len(data):
+            return self.progress(416, repo, name)
+        UPLOADS[name] += data[:len(data) - (self.planned_item("chunk_short") or 0)]
+        return self.progress(202, repo, name)
 
     def manifests(self, repo, rest):
         ref = rest[0]
@@ -396,19 +465,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def tags(self, repo, _rest):
         names = sorted({k[1] for k in MANIFESTS if k[0] == repo and not k[1].startswith("sha256:")})
+        return self.page(names, "tags", "/v2/%s/tags/list" % repo, {"name": repo})
+
+    def page(self, names, field, path, body):
         headers, size = {}, self.q.get("page_size")
         if size:
             last = self.query.get("last", [""])[0]
             names = [n for n in names if n > last]
             if len(names) > size:
                 names = names[:size]
-                url = "/v2/%s/tags/list?n=%d&last=%s" % (repo, size, names[-1])
+                url = "%s?n=%d&last=%s" % (path, size, names[-1])
                 headers["Link"] = '<%s>; rel="next"' % url
         if self.q.get("page_loop"):
             headers["Link"] = '<%s>; rel="next"' % self.path
         if self.q.get("page_away"):
             headers["Link"] = '<http://evil.invalid/v2/tags>; rel="next"'
-        self.send(200, json.dumps({"name": repo, "tags": names or None}).encode(), headers)
+        body[field] = names or None
+        return self.send(200, json.dumps(body).encode(), headers)
+
+    def catalog(self):
+        if not self.q.get("catalog"):
+            return self.error(404, "UNSUPPORTED")
+        names = sorted({k[0] for k in MANIFESTS})
+        return self.page(names, "repositories", "/v2/_catalog", {})
 
     def referrers(self, repo, rest):
         if self.q.get("referrers") == "html":
@@ -423,8 +502,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if doc.get("subject", {}).get("digest") == rest[0]:
                 found.append({"mediaType": kind, "digest": ref, "size": len(data),
                               "artifactType": doc.get("artifactType")})
+        headers, wanted = {}, self.query.get("artifactType")
+        if wanted and self.q.get("artifact_filter"):
+            found = [e for e in found if e["artifactType"] == wanted[0]]
+            headers["OCI-Filters-Applied"] = "artifactType"
         body = {"schemaVersion": 2, "mediaType": INDEX, "manifests": found}
-        return self.send(200, json.dumps(body).encode(), None, INDEX)
+        return self.send(200, json.dumps(body).encode(), headers, INDEX)
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)

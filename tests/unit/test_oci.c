@@ -68,12 +68,12 @@ static void test_base64(void) {
 }
 
 static void test_fallback_tag(void) {
-  char *tag = oci_fallback_tag("sha256:abc");
+  char *tag = bk_oci_fallback_tag("sha256:abc");
   CHECK_STR(tag, "sha256-abc");
   free(tag);
   char digest[140] = "sha512:";
   memset(digest + 7, 'f', 128);
-  tag = oci_fallback_tag(digest); /* 64 characters of the hash */
+  tag = bk_oci_fallback_tag(digest); /* 64 characters of the hash */
   CHECK(strlen(tag) == 7 + 64);
   free(tag);
 }
