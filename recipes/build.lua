@@ -13,6 +13,7 @@ return recipe.new {
         .. "or as buildx writes it (type=local,dest=DIR)" },
     { name = "fail-fast", type = "flag", help = "stop everything at the first failure" },
     { name = "keep-going", short = "k", type = "flag", help = "push what was built although other targets failed" },
+    { name = "shell-on-failure", type = "flag", help = "open a shell where a RUN failed (needs a terminal)" },
     { name = "retry", type = "int", default = 0, min = 0, help = "further attempts for a failed target" },
     { name = "cache", type = "switch", default = true, help = "use results of earlier builds" },
     { name = "pull", type = "switch", default = false, help = "look base images up in their registry again" },

@@ -573,6 +573,8 @@ BK_EXPORT int luaopen_bakery_process(lua_State *L) {
                                        {"exit_reason", l_exit_reason},
                                        {"isatty", l_isatty},
                                        {"winsize", l_winsize},
+                                       {"pty", bk_lua_pty},
+                                       {"pty_relay", bk_lua_pty_relay},
                                        {"pid", l_pid},
                                        {"uid", l_uid},
                                        {"gid", l_gid},

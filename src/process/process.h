@@ -4,6 +4,7 @@
 #ifndef BK_PROCESS_H
 #define BK_PROCESS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -33,6 +34,15 @@ char *bk_process_which(const char *name, const char *path, const char *cwd);
 
 /* Both ends close-on-exec; -1 with errno. */
 int bk_process_pipe(int fds[2]);
+
+/* --- terminals ------------------------------------------------------------------------------- */
+
+/* A pseudo-terminal: fds[0] is our end, fds[1] the one of the program in it; both close-on-exec. */
+int bk_pty_open(int fds[2], struct bk_err *err) BK_WARN_UNUSED;
+/* Passes what is typed at `in` to `master`, and its output to `out`, until nobody has the other end
+ * open or *cancel is set. `in` is a terminal in raw mode meanwhile, and its size is passed on. Blocks:
+ * for a worker thread. */
+int bk_pty_relay(int master, int in, int out, const atomic_bool *cancel, struct bk_err *err) BK_WARN_UNUSED;
 
 /* --- a child on the loop ---------------------------------------------------------------------- */
 

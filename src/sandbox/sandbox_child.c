@@ -53,6 +53,8 @@ static int do_stdio(struct plan *p, const struct op *op) {
     if (i > 0 && p->spec->uid && !p->single && fstat(i, &st) == 0 && S_ISFIFO(st.st_mode))
       (void)!fchown(i, p->spec->uid, (gid_t)-1);
   }
+  /* The child leads a session: job control and ^C work in the box, on a terminal of its own. */
+  if (isatty(0)) ioctl(0, TIOCSCTTY, 0);
   return 0;
 }
 

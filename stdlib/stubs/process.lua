@@ -126,6 +126,19 @@ function M.isatty(fd) end
 ---@return integer? rows
 function M.winsize() end
 
+--- A pseudo-terminal as two raw descriptors: our end, and the one for a program's standard streams.
+--- Close the latter (close_fd) when the program has been started.
+---@return integer|nil master
+---@return integer|table slave_or_err
+function M.pty() end
+
+--- Connects our terminal (standard input and output) with a pseudo-terminal until the program there has
+--- ended (async). Takes the descriptor over. Our terminal is in raw mode meanwhile.
+---@param master integer
+---@return true|nil
+---@return table? err
+function M.pty_relay(master) end
+
 ---@return integer
 function M.pid() end
 

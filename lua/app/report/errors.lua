@@ -28,6 +28,7 @@ function M.text(e, opts)
   if e.log and #e.log > 0 then
     out[#out + 1] = #e.log == 1 and "  last line of output:" or ("  last %d lines of output:"):format(#e.log)
     for _, line in ipairs(e.log) do out[#out + 1] = "  | " .. format.printable(line) end
+    if e.log_file then out[#out + 1] = "  all of it: " .. e.log_file end
   end
   return table.concat(out, "\n")
 end

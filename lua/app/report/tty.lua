@@ -69,6 +69,7 @@ end
 
 local handlers = {}
 
+function handlers.hold(self) self:erase() end
 function handlers.message(self, e) self:print(e.text) end
 function handlers.warning(self, e)
   self:print(self.paint("yellow", "warning: "), e.where and e.where .. ": " or "", e.text)

@@ -48,22 +48,42 @@ local function timestamp(seconds) return os.date("!%Y-%m-%dT%H:%M:%SZ", seconds)
 function M.open(opts)
   for _, spec in ipairs(opts.args and opts.args.output or {}) do export.parse(spec) end
   if opts.args and opts.args.load then export.engine() end
+  if opts.args and opts.args.shell_on_failure and not (process.isatty(0) and process.isatty(1)) then
+    fail.raise { class = "usage", code = "usage", message = "--shell-on-failure: there is no terminal" }
+  end
   -- Ids and mounts first: the store's files must be made under the final id map.
   local store_dir = opts.store or M.store_dir()
   local entered = fail.check(sandbox.enter())
   local self = setmetatable({
-    name = M.name, dir = opts.dir, emit = opts.emit or function() end, epoch = opts.epoch, no_cache = opts.no_cache,
+    name = M.name, dir = opts.dir, report = opts.emit or function() end, epoch = opts.epoch, no_cache = opts.no_cache,
     pull = opts.pull, network = opts.network or "host", security = opts.security or "default",
     compression = opts.compression or "gzip", level = output.level(opts.compression or "gzip", opts.level),
     mode = entered.mode, rootless = entered.mode ~= "root", userxattr = entered.mode ~= "root",
     cache_ttl = opts.args and opts.args.cache_ttl, cpus = process.cpus(), host_platform = M.host_platform(), warned = {}, once = task.once(),
   }, Backend)
+  self.shell_on_failure = opts.args and opts.args.shell_on_failure
+  self.emit = function(e)
+    if self.held then table.insert(self.held, e) else self.report(e) end
+  end
   self.slots = task.semaphore(opts.jobs or self.cpus)
   self.store = fail.within("open store", store.open(store_dir, { create = true, mode = entered.mode }))
   self.client = fail.check(oci.client(opts.registry or {}))
   if opts.no_cache then self.salt = digest.sha256(tostring(loop.now()) .. process.pid()) end
   self.run_id = opts.run_id or (os.date("!%Y%m%dT%H%M%SZ") .. "-" .. process.pid())
   return self
+end
+
+--- While held, events wait: a shell has the terminal.
+---@param on boolean
+function Backend:hold(on)
+  if on then
+    self.report { type = "hold" }
+    self.held = {}
+  else
+    local events = self.held
+    self.held = nil
+    for _, e in ipairs(events) do self.report(e) end
+  end
 end
 
 --- Stat cache file of a context directory.
@@ -396,20 +416,29 @@ end
 ---@param result table
 ---@return table { lookup=fn(path), read=fn(path), exec=fn(argv, seconds) -> { code=, output=, errors= } }
 function Backend:open_image(result)
-  local p = result.platforms[1]
-  local doc = fail.check(json.decode(fail.check(self.store:get_blob(p.image.config_digest))))
-  local config = doc.config or {}
-  local image = { lowers = images.lowers(self, p.image.chain), env = {}, cwd = config.WorkingDir }
-  if not image.cwd or image.cwd == "" then image.cwd = "/" end
-  image.user = fail.check(snapshot.user { lowers = image.lowers, spec = config.User or "" })
-  for _, kv in ipairs(config.Env or {}) do image.env[#image.env + 1] = kv end
-  image.env[#image.env + 1] = "HOME=" .. (image.user.home or "/")
+  local image = self:image_of(result)
   return {
-    config = doc,
+    config = image.config,
     lookup = function(path) return snapshot.lookup { lowers = image.lowers, path = path, follow = false } end,
     read = function(path) return snapshot.read { lowers = image.lowers, path = path, max = 64 << 20 } end,
     exec = function(argv, seconds) return exec_in(self, image, argv, { timeout = seconds }) end,
   }
+end
+
+--- What it takes to run something in a result's image (of its first platform).
+---@param result table
+---@param user string|nil instead of the image's
+---@return table { config=, lowers=, env=, cwd=, user= }
+function Backend:image_of(result, user)
+  local p = result.platforms[1]
+  local doc = fail.check(json.decode(fail.check(self.store:get_blob(p.image.config_digest))))
+  local config = doc.config or {}
+  local image = { config = doc, lowers = images.lowers(self, p.image.chain), env = {}, cwd = config.WorkingDir }
+  if not image.cwd or image.cwd == "" then image.cwd = "/" end
+  image.user = fail.check(snapshot.user { lowers = image.lowers, spec = user or config.User or "" })
+  for _, kv in ipairs(config.Env or {}) do image.env[#image.env + 1] = kv end
+  image.env[#image.env + 1] = "HOME=" .. (image.user.home or "/")
+  return image
 end
 
 --- Adds a run to the store's history; a history that cannot be written is no reason to fail.

@@ -13,6 +13,7 @@ local images = require "app.backend.embedded.images"
 local keys = require "app.backend.embedded.keys"
 local mounts = require "app.backend.embedded.mounts"
 local remote = require "app.backend.embedded.remote"
+local shell = require "app.backend.embedded.shell"
 local trace = require "app.backend.embedded.trace"
 
 local M = {}
@@ -123,13 +124,15 @@ local function execute_run(build, where, step, chain, tmp)
   local reader, fd = process.pipe()
   local output <close> = fail.check(reader, fd) -- luacheck: ignore
   local code, result, tail
-  local started, err = sandbox.spawn { lowers = lowers, upper = upper, work = work, argv = step.argv, env = env,
+  local spec = { lowers = lowers, upper = upper, work = work, argv = step.argv, env = env,
     cwd = step.cwd, uid = user.uid, gid = user.gid, groups = user.groups, hostname = "buildkitsandbox",
     network = step.network or build.network, mounts = prepared.mounts, stdout = fd, stderr = fd,
     userxattr = build.userxattr, security = build.security, resolv_conf = build.resolv_conf }
+  local started, err = sandbox.spawn(spec)
   process.close_fd(fd)
   local handle <close> = fail.check(started, err)
-  local log = io.open(build:log(where, step), "w")
+  local log_file = build:log(where, step)
+  local log = io.open(log_file, "w")
   local ok, problem = pcall(function()
     tail = pump(reader, build, where, log, mounts.redactor(prepared.secrets))
     result = fail.check(handle:wait())
@@ -140,8 +143,10 @@ local function execute_run(build, where, step, chain, tmp)
   if code ~= 0 or result.signal then
     local reason = process.exit_reason(result)
     if result.oom then reason = reason .. " (out of memory)" end
+    shell.after_failure(build, where, step, spec, reason)
     error(step_error(where, step, { code = "build.run_failed", message = "RUN failed: " .. reason,
-      step = step.text, log = tail, exit = code, signal = result.signal }), 0)
+      step = step.text, log = tail, log_file = #tail == TAIL_LINES and log_file or nil, exit = code, signal = result.signal,
+      hint = not build.shell_on_failure and process.isatty(0) and "--shell-on-failure opens a shell there" or nil }), 0)
   end
   local done = fail.check(snapshot.commit { upper = upper, lowers = lowers, epoch = build.epoch,
     userxattr = build.userxattr, stubs = result.stubs or {} })
