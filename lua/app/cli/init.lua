@@ -60,6 +60,7 @@ local function resolve(rest)
     command.path = path
     if not command.subcommands then return command, i + 1 end
     local nxt = rest[i + 1]
+    if command.run and not (nxt and find(command.subcommands, nxt)) then return command, i + 1 end
     if not nxt then return command, i + 1, "group" end
     if nxt == "--help" or nxt == "-h" then return command, i + 1, "help" end
     list, i = command.subcommands, i + 1

@@ -60,18 +60,29 @@ function M.images(values)
   return print_names(values, names)
 end
 
+local function image_named(values) return require("app.edit").image(session.project(values), values[1]) end
+
 function M.versions(values)
-  local names, known = {}, {}
-  for _, image in ipairs(session.project(values).images) do
-    known[#known + 1] = image.name
-    if image.name == values[1] then
-      for i, v in ipairs(image.versions) do names[i] = v.name end
-      return print_names(values, names)
+  local names = {}
+  for i, v in ipairs(image_named(values).versions) do names[i] = v.name end
+  return print_names(values, names)
+end
+
+--- The first version marked latest, or the first with a subpath.
+function M.version(values)
+  local image, subpath = image_named(values), values.subpath
+  for _, v in ipairs(image.versions) do
+    if subpath and v.subpath == subpath or not subpath and v.latest then
+      if values.json then
+        session.print_json(json.object { { "image", image.name }, { "version", v.name }, { "subpath", v.subpath },
+          { "latest", v.latest } })
+      else io.stdout:write(v.name, "\n") end
+      return 0
     end
   end
-  local near = require("bakery.suggest").nearest(values[1], known)
-  return fail.raise { class = "build", code = "unknown_image", message = "no image '" .. values[1] .. "'",
-    hint = near and "did you mean '" .. near .. "'?" or "images: " .. table.concat(known, ", ") }
+  return fail.raise { class = "build", code = "unknown_version",
+    message = subpath and ("no version of image '%s' has the subpath '%s'"):format(image.name, subpath)
+      or ("no version of image '%s' is marked latest"):format(image.name) }
 end
 
 function M.registries(values)

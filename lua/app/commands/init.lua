@@ -1,7 +1,9 @@
 --- Every command of the program, in the order of the help. A command is
 ---   { name=, aliases=, summary=, description=, group=, args=, options=, run=fn(values, command) -> exit code,
----     subcommands=, hidden=, prepare=fn(command, args) -> command }
+---     subcommands=, hidden=, prepare=fn(command, args) -> command }; with `run` and `subcommands` it runs
+---     unless one of these is named.
 --- Implementations are loaded when they run.
+local manage = require "app.commands.manage"
 local options = require "app.cli.options"
 
 local M = {}
@@ -32,6 +34,7 @@ M.list = {
       options = options.join({ { name = "output", type = "enum", choices = { "component", "uid" },
         default = "component", help = "nested by component, or by target uid" } }, options.selection),
       run = lazy("get", "tags") },
+    manage.get_version,
     { name = "targets", summary = "print the selected targets", options = options.selection,
       run = lazy("get", "targets") },
     { name = "images", summary = "print the images of the project", run = lazy("get", "images") },
@@ -39,6 +42,7 @@ M.list = {
       run = lazy("get", "versions") },
     { name = "registries", summary = "print the registries of the project", run = lazy("get", "registries") },
   } },
+  manage.create, manage.update, manage.remove, manage.image, manage.matrix,
   { name = "ci", group = "Pipelines", summary = "what CI pipelines ask for", subcommands = {
     { name = "matrix", summary = "print the job matrix of the selected versions as JSON: one row per version and platform",
       args = { { name = "IMAGE", optional = true, complete = "image" } },
@@ -108,11 +112,14 @@ M.list = {
   { name = "completion", group = "Scripting", summary = "print a shell completion script",
     args = { { name = "bash|zsh|fish" } }, run = lazy("meta", "completion") },
   { name = "man", group = "Scripting", summary = "print the manual page", run = lazy("meta", "man") },
-  { name = "version", group = "Scripting", summary = "print the version", run = lazy("meta", "version") },
+  { name = "version", group = "Scripting", summary = "print the version", run = lazy("meta", "version"),
+    subcommands = manage.version_verbs },
   { name = "help", group = "Scripting", summary = "print help", args = { { name = "TOPIC", optional = true, many = true } },
     run = lazy("meta", "help") },
+  manage.run,
   { name = "__complete", hidden = true, summary = "names for shell completion",
     args = { { name = "KIND" } }, run = lazy("meta", "complete") },
 }
+for _, tool in ipairs(manage.tools) do table.insert(M.list, tool) end
 
 return M

@@ -24,7 +24,10 @@ local function recipe_name(command, args)
   end
 end
 
-local function context_of(args)
+--- Value of --context in an unparsed command line.
+---@param args string[]
+---@return string|nil
+function M.context_of(args)
   for i, a in ipairs(args) do
     if a == "-C" or a == "--context" then return args[i + 1] end
     local v = a:match("^%-%-context=(.*)$")
@@ -55,7 +58,7 @@ function M.prepare(command, args)
       hint = "usage: bakery recipe NAME [options]" }
   end
   if at then table.remove(args, at) end
-  local recipe = require("app.recipe").setup { context = context_of(args) }
+  local recipe = require("app.recipe").setup { context = M.context_of(args) }
   local def = recipe.load(name)
   local declared = {}
   for i, o in ipairs(def.options) do

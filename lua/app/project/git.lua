@@ -72,4 +72,21 @@ function M.revision(dir)
   return is_commit(text) and text or nil
 end
 
+--- Address of the first remote of the repository around a directory, as its configuration says it;
+--- files that the configuration includes are not read.
+---@param dir string
+---@return string|nil
+function M.remote(dir)
+  local git_dir = M.find(dir)
+  if not git_dir then return nil end
+  local text = fs.read(fs.join(common_dir(git_dir), "config"), 1024 * 1024)
+  local in_remote = false
+  for entry in ((text or "") .. "\n"):gmatch "([^\r\n]*)\r?\n" do
+    local section = entry:match "^%s*%[(.-)%]"
+    if section then in_remote = section:find '^remote%s' ~= nil end
+    local value = in_remote and entry:match "^%s*[uU][rR][lL]%s*=%s*(.-)%s*$"
+    if value and value ~= "" then return value:match '^"(.*)"$' or value end
+  end
+end
+
 return M

@@ -81,7 +81,7 @@ end
 
 --- Loads and validates the project of a directory.
 ---@param dir string
----@param opts {file: string|nil, name: string|nil}|nil
+---@param opts {file: string|nil, name: string|nil, text: string|nil}|nil text: instead of the file's
 ---@return table|nil project
 ---@return table[]|nil errors all of them
 ---@return table[] warnings
@@ -93,7 +93,8 @@ function M.load(dir, opts)
       ("no bakery.yaml in '%s'"):format(dir), { hint = "bakery create project makes one" }) },
       problems.list()
   end
-  local text, err = fs.read(file)
+  local text, err = opts.text, nil
+  if not text then text, err = fs.read(file) end
   if not text then return nil, problems.list { err }, problems.list() end
   return M.parse(text, { dir = dir, file = file, name = opts.name or display_name(file) })
 end
