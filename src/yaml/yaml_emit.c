@@ -134,8 +134,9 @@ void bk_yaml_emit_text(struct bk_buf *out, const struct bk_yaml_node *v, enum bk
   if (v->type != BK_YAML_STR) return bk_buf_add(out, s, n);
   bool quotes = memchr(s, '"', n) || memchr(s, '\\', n), clean = all_printable(s, n);
   bool any = wish != BK_YAML_SINGLE && wish != BK_YAML_DOUBLE;
+  bool single = any && (quotes || !memchr(s, '\'', n));
   if (any && is_plain(s, n, in_flow)) bk_buf_add(out, s, n);
-  else if (clean && (wish == BK_YAML_SINGLE || (any && quotes))) single_quoted(out, s, n);
+  else if (clean && (wish == BK_YAML_SINGLE || single)) single_quoted(out, s, n);
   else double_quoted(out, s, n);
 }
 

@@ -212,7 +212,7 @@ list:
   - []
 map:
   empty: {}
-  "null": null
+  'null': null
   text: |-
     two
       lines

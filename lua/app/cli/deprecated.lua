@@ -8,7 +8,7 @@ local M = {}
 ---@param args string[] the command line, for --quiet
 function M.command(old, new, args)
   for _, a in ipairs(args) do if a == "-q" or a == "--quiet" then return end end
-  io.stderr:write(("deprecated: bakery %s, use bakery %s\n"):format(old, new))
+  io.stderr:write(("warning: deprecated: bakery %s, use bakery %s\n"):format(old, new))
 end
 
 return M

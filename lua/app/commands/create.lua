@@ -174,6 +174,13 @@ local function find_version(image, name)
   for i, v in ipairs(image.versions) do if v.name == name then return v, i end end
 end
 
+-- Markdown on two directories; a comparison that cannot be made does not fail the command.
+local function compared(e, image, old, new)
+  local before = e.changes:after(old)
+  if next(before) then return require("app.edit.report").markdown(image.name, before, e.changes:after(new)) end
+  e:say(("warning: %s has no files to compare with"):format(old))
+end
+
 function M.version(values)
   local image_name, name = values[1], values[2]
   local full = image_name .. "/" .. name
@@ -200,8 +207,7 @@ function M.version(values)
     local version = edit.version(now, name)
     e:render(now, version)
     local report = against and function()
-      return require("app.edit.report").markdown(image_name, e.changes:after(paths.version(image, against.subpath)),
-        e.changes:after(paths.version(now, version.subpath)))
+      return compared(e, image, paths.version(image, against.subpath), paths.version(now, version.subpath))
     end
     return e:finish(("Successfully created version '%s'"):format(full), { { "image", image_name },
       { "version", name }, { "latest", version.latest }, { "path", paths.version(now, version.subpath) } },
@@ -226,7 +232,7 @@ end
 
 function M.matrix(values)
   local name = values[1]
-  return edit.guard(values, ("Failed to create matrix for '%s'"):format(name), function()
+  return edit.guard(values, ("Failed to create matrix for image '%s'"):format(name), function()
     local errors = {}
     local limits = arguments.constraints(values.dependency_constraint, errors)
     local fixed = arguments.dependencies(values.dependency, errors)

@@ -153,7 +153,7 @@ local TOOLS = {
 
 local function tool(name, row, deprecated)
   return { name = name, summary = row[4], tool = row[1], recipes = row[3], deprecated = deprecated,
-    prepare = lazy("tools", "prepare"), run = lazy("tools", "run") }
+    prepare = lazy("tools", "prepare") }
 end
 
 --- `bakery dgoss run` and the like.

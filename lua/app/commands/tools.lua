@@ -18,20 +18,16 @@ end
 function M.prepare(command, args)
   local name = available(command, args)
   local path = command.path
-  if not name then return command end
   if command.deprecated then deprecated.command(path, command.deprecated, args) end
+  if not name then
+    local wanted = command.recipes[#command.recipes]
+    fail.raise { class = "usage", code = "recipe",
+      message = ("'bakery %s' needs a recipe '%s', and there is none"):format(path, wanted),
+      hint = ("write recipes/%s.lua, see `bakery recipes list`"):format(wanted) }
+  end
   local out = recipe_command.prepare({ name = command.name, path = path, recipe = name }, args)
   out.path = path
   return out
-end
-
---- There is no such recipe.
-function M.run(_, command)
-  if command.deprecated then deprecated.command(command.deprecated, {}) end
-  local name = command.recipes[#command.recipes]
-  return fail.raise { class = "usage", code = "recipe",
-    message = ("'%s' needs a recipe '%s', and there is none"):format(command.path, name),
-    hint = ("write recipes/%s.lua, see `bakery recipes list`"):format(name) }
 end
 
 return M

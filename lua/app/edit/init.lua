@@ -119,6 +119,9 @@ end
 ---@return table project
 function Edit:reload()
   local text = self.document.editor:text()
+  if #text:match "[\r\n]*$" > #self.text:match "[\r\n]*$" then -- what stood before a last item that went
+    text = text:gsub("[\r\n]*$", "") .. (self.text:match "\r?\n$" or "\n")
+  end
   local project, warnings = load(self.project.dir, self.file, text)
   self:warn(warnings)
   self.changes:document(self.file, self.text, text)
