@@ -30,8 +30,8 @@ function M.project(values)
   local project, errors, warnings = projects.load(dir, { file = file })
   local edit = not values.quiet and require("app.edit.journal").pending(dir)
   if edit then
-    warn(values, { message = ("'%s' %s: files may be half changed"):format(edit.command,
-      edit.alive and "is at work" or "was interrupted and is undone by the next editing command") })
+    M.warn(values, { { message = ("'%s' %s: files may be half changed"):format(edit.command,
+      edit.alive and "is at work" or "was interrupted and is undone by the next editing command") } })
   end
   if not project then
     if errors.errors or not errors[1] then error(errors, 0) end

@@ -132,7 +132,7 @@ local function model_version(image)
   return found
 end
 
-local function tell_shared(e, image, dir, own)
+local function tell_shared(e, dir, own)
   local others = paths.tenants(e.project, dir, own)
   if #others > 0 then
     e:say(("warning: %s is also the directory of %s"):format(dir, table.concat(others, ", ")))
@@ -147,7 +147,7 @@ local function add(e, image, values, pairs_)
     e:say(("%s: %s"):format(d.dependency, table.concat(d.versions, ", ")))
   end
   local dir = paths.version(image, values.subpath or names.subpath(name))
-  tell_shared(e, image, dir)
+  tell_shared(e, dir)
   if values.mark_latest then e.document:unmark_others(image) end
   e.document:add_version(image, entry.object { { "name", name }, { "subpath", values.subpath },
     { "latest", values.mark_latest or nil }, { "os", entry.os(model and model.os) },
@@ -161,8 +161,8 @@ local function replace(e, image, old, index, values, pairs_)
   if values.mark_latest and not old.latest then members[1] = { "latest", true } end
   if values.subpath and values.subpath ~= old.subpath then
     local from, to = paths.version(image, old.subpath), paths.version(image, values.subpath)
-    local shared = tell_shared(e, image, from, old)
-    tell_shared(e, image, to, old)
+    local shared = tell_shared(e, from, old)
+    tell_shared(e, to, old)
     if not shared and fs.exists(fs.join(e.project.dir, from)) and from ~= to then e.changes:move(from, to) end
     members[#members + 1] = { "subpath", values.subpath }
   end

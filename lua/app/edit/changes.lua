@@ -176,7 +176,7 @@ local function file_diff(change)
   end
   local a, b = old and old.text or "", new and new.text or ""
   local names = { from = old and "a/" .. from or "/dev/null", to = new and "b/" .. path or "/dev/null" }
-  local body = ""
+  local body
   if a ~= b and (diff.is_binary(a) or diff.is_binary(b)) then
     body = ("Binary files %s and %s differ\n"):format(names.from, names.to)
   else

@@ -81,6 +81,7 @@ end
 ---@param index integer
 function Document:unmark(image, index)
   local at = path("images", self:index(image), "versions", index, "latest")
+  if not self.editor:get(at) then return end -- it came from an anchor that has lost it
   local ok, err = self.editor:remove(at)
   if not ok and err.code == "yaml.edit" then ok, err = self.editor:set(at, false) end
   fail.check(ok, err)
