@@ -11,9 +11,16 @@ local M = {}
 
 -- --- files -------------------------------------------------------------------------------------
 
+local function pattern(option, text)
+  local re, err = regex.compile(text)
+  if re then return re end
+  return fail.raise { class = "usage", code = "usage", message = ("option '--%s': %s"):format(option, err.message) }
+end
+
 -- What is rendered: every version that the filters take, and the matrix of every image they take.
 local function subjects(project, values)
-  local name = values.image_name and fail.check(regex.compile(values.image_name))
+  local name = values.image_name and pattern("image-name", values.image_name)
+  for _, text in ipairs(values.template_pattern or {}) do pattern("template-pattern", text) end
   local out = {}
   for _, image in ipairs(project.images) do
     if not name or name:search(image.name) then

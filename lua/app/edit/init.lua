@@ -136,8 +136,7 @@ end
 function Edit:render(image, version, opts)
   local files, errors = projects.render(image.project, image, version, opts)
   if not files then
-    error({ class = "usage", code = "render", errors = errors, message = tostring(errors),
-      count = #errors }, 0)
+    error({ class = "build", code = "render", errors = errors, message = tostring(errors) }, 0)
   end
   for _, file in ipairs(files) do
     local stat = file.copy and fs.stat(file.copy)

@@ -26,9 +26,8 @@ end
 ---@return string|table file_or_err
 function M.find(start_dir, opts)
   local context = opts and opts.context
-  local dir, err = fs.realpath(start_dir or ".")
-  if not dir then return nil, err end
-  if not fs.is_dir(dir) then
+  local dir = fs.realpath(start_dir or ".")
+  if not dir or not fs.is_dir(dir) then
     return nil, problems.problem("config.context", ("'%s' is not a directory"):format(start_dir))
   end
   local first = dir
