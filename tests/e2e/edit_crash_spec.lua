@@ -50,11 +50,11 @@ local function run(dir, c, action, n)
       return real[name](...)
     end
   end
-  io.stderr = { write = function(_, ...) said[#said + 1] = table.concat { ... } end }
+  io.stderr = { write = function(_, ...) said[#said + 1] = table.concat { ... } end } -- luacheck: ignore 122
   local group, verb = c[1]:match "^(%a+) (%a+)$"
   local values = { context = dir, clean = true, mark_latest = true, image_name = c.image_name, table.unpack(c, 2) }
   local ok, code = pcall(require("app.commands." .. group)[verb], values)
-  io.stderr = stderr
+  io.stderr = stderr -- luacheck: ignore 122
   for name, fn in pairs(real) do fs[name] = fn end
   assert.is_true(ok, tostring(code))
   return code, table.concat(said), left <= 0
