@@ -23,13 +23,14 @@ SANFLAGS := $(if $(SANITIZE),-fsanitize=address$(,)undefined)
 
 # --- what is built from what --------------------------------------------------------------------
 # Each native module is src/NAME/; it becomes part of the program and build/so/bakery/NAME.so.
-MODULES := archive digest fs http json loop oci process regex sandbox snapshot store tag template \
-  version yaml
+MODULES := archive digest fs http json loop oci process regex sandbox snapshot soci store tag \
+  template version yaml
 # Modules whose cores a module is linked with (house.md: who may include whom), and its libraries.
 USES_archive := digest
 USES_oci := http json digest
 USES_sandbox := process
 USES_snapshot := archive digest
+USES_soci := archive digest
 USES_store := digest
 LIBS_archive := -ldeflate -lz -lzstd -ldl
 LIBS_digest := -lcrypto
@@ -39,6 +40,7 @@ LIBS_json := -ljansson
 LIBS_loop := -luv
 LIBS_regex := -lpcre2-8
 LIBS_sandbox := -lseccomp
+LIBS_soci := -lz
 LIBS_store := -lsqlite3
 LIBS_yaml := -lyaml
 LIBS_template := -lpcre2-8

@@ -250,3 +250,23 @@ const char *bk_check_text(lua_State *L, int idx) {
 }
 
 void *bk_check(lua_State *L, int idx, const char *tname) { return luaL_checkudata(L, idx, tname); }
+
+void bk_sink_class(lua_State *L, const char *tname) {
+  luaL_getmetatable(L, tname);
+  lua_pushboolean(L, 1);
+  lua_setfield(L, -2, "__sink"); /* scripts cannot get at metatables of classes */
+  lua_pop(L, 1);
+}
+
+struct bk_sink *bk_sink_take(lua_State *L, int idx) {
+  bool is = lua_type(L, idx) == LUA_TUSERDATA && lua_getmetatable(L, idx);
+  if (is) {
+    lua_getfield(L, -1, "__sink");
+    is = lua_toboolean(L, -1);
+    lua_pop(L, 2);
+  }
+  if (!is) luaL_typeerror(L, idx, "sink");
+  struct bk_sink *s = lua_touserdata(L, idx);
+  if (atomic_exchange(&s->busy, true)) luaL_argerror(L, idx, "the sink is in use");
+  return s;
+}

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/sink.h"
 
 #define BK_EXPORT __attribute__((visibility("default")))
 
@@ -58,5 +59,10 @@ void bk_class(lua_State *L, const char *tname, const luaL_Reg *methods, lua_CFun
 void *bk_box(lua_State *L, size_t size, const char *tname);
 /* luaL_checkudata with the type name users see. */
 void *bk_check(lua_State *L, int idx, const char *tname);
+/* Says that every box of that class begins with a struct bk_sink. */
+void bk_sink_class(lua_State *L, const char *tname);
+/* The sink at idx, now marked busy: clear that when done with it, and keep the value alive until
+ * then. Raises when it is no sink or somebody feeds it already. */
+struct bk_sink *bk_sink_take(lua_State *L, int idx);
 
 #endif

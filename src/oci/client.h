@@ -4,6 +4,7 @@
 #ifndef BK_OCI_CLIENT_H
 #define BK_OCI_CLIENT_H
 
+#include "base/sink.h"
 #include "oci/oci.h"
 
 struct bk_oci_login { /* explicit credentials; host NULL = every host */
@@ -55,6 +56,10 @@ int bk_oci_blob_file(struct bk_oci *c, const struct bk_oci_ref *r, const struct 
 int bk_oci_blob_data(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
                      struct bk_buf *out, const struct bk_oci_op *op,
                      struct bk_err *err) BK_WARN_UNUSED;
+/* Blob to a sink as it arrives: what the sink got is good only when this has returned 0. */
+int bk_oci_blob_stream(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+                       struct bk_sink *sink, const struct bk_oci_op *op,
+                       struct bk_err *err) BK_WARN_UNUSED;
 /* 1 there (size in *size when known), 0 not, -1 error. */
 int bk_oci_blob_head(struct bk_oci *c, const struct bk_oci_ref *r, const char *digest,
                      int64_t *size, const struct bk_oci_op *op, struct bk_err *err) BK_WARN_UNUSED;

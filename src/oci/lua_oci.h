@@ -29,6 +29,7 @@ struct call {
   const char *mount_from;
   struct bk_oci_desc want; /* strings in the arena */
   bool link;
+  struct bk_sink *sink; /* taken; given back when the work is done */
   /* results */
   struct bk_oci_manifest m, index;
   struct bk_buf data;

@@ -6,11 +6,15 @@
 static int run(struct bk_job *job, struct bk_err *err) {
   struct call *k = (struct call *)job;
   k->op.cancel = &job->cancel;
-  return k->work(k, err);
+  int rc = k->work(k, err);
+  if (k->sink) atomic_store(&k->sink->busy, false);
+  k->sink = NULL;
+  return rc;
 }
 
 static void release(struct bk_job *job) {
   struct call *k = (struct call *)job;
+  if (k->sink) atomic_store(&k->sink->busy, false);
   bk_oci_drop(k->c);
   bk_oci_layout_drop(k->layout);
   if (k->login.password) explicit_bzero((char *)k->login.password, strlen(k->login.password));

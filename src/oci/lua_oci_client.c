@@ -144,6 +144,29 @@ static int client_blob_data(lua_State *L) {
   return bk_job_await(L, &k->job, oci_done_data);
 }
 
+static int work_stream(struct call *k, struct bk_err *err) {
+  return bk_oci_blob_stream(k->c, &k->ref, &k->want, k->sink, &k->op, err);
+}
+
+/* stream(repo, desc, sink[, {progress=}]) -> true */
+static int client_stream(lua_State *L) {
+  static const char *const names[] = {"progress", NULL};
+  bk_opts(L, 5, names);
+  lua_settop(L, 5);
+  struct call *k = oci_call_new(L, work_stream);
+  oci_take_desc(L, k, 3);
+  oci_take_progress(L, k, 5);
+  if (!oci_take_ref(L, k, 2)) return 2;
+  lua_createtable(L, 2, 0); /* anchors: a cancelled task does not stop the worker at once */
+  lua_getiuservalue(L, -2, 1);
+  lua_rawseti(L, -2, 1);
+  lua_pushvalue(L, 4);
+  lua_rawseti(L, -2, 2);
+  lua_setiuservalue(L, -2, 1);
+  k->sink = bk_sink_take(L, 4);
+  return bk_job_await(L, &k->job, oci_done_true);
+}
+
 static int work_has_blob(struct call *k, struct bk_err *err) {
   if (!bk_oci_is_digest(k->want.digest))
     return bk_fail(err, BK_USAGE, "oci.digest", "'%.80s' is not a digest", k->want.digest);
@@ -392,6 +415,7 @@ const luaL_Reg oci_client_methods[] = {
     {"head", client_head},
     {"blob", client_blob},
     {"blob_data", client_blob_data},
+    {"stream", client_stream},
     {"has_blob", client_has_blob},
     {"push_blob", client_push_blob},
     {"copy_blob", client_copy_blob},

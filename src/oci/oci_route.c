@@ -264,6 +264,18 @@ int oci_route_stream(struct bk_oci *c, const struct bk_oci_ref *r, const struct 
   return read_from(c, r, do_blob_stream, &(struct wanted){.d = d, .sink = sink}, op, err);
 }
 
+static int feed(void *ctx, const void *p, size_t n, struct bk_err *err) {
+  struct bk_sink *to = ctx;
+  return to->write(to, p, n, err);
+}
+
+int bk_oci_blob_stream(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
+                       struct bk_sink *to, const struct bk_oci_op *op, struct bk_err *err) {
+  int64_t passed = 0;
+  const struct oci_sink sink = {.write = feed, .ctx = to, .passed = &passed};
+  return to->restart(to, err) ? -1 : oci_route_stream(c, r, d, &sink, op, err);
+}
+
 int bk_oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_page *page,
                 struct bk_oci_tags *out, const struct bk_oci_op *op, struct bk_err *err) {
   return write_to(c, r, do_tags, &(struct wanted){.tags = out, .page = page}, op, err);

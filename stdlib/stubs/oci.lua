@@ -155,6 +155,16 @@ function Client:blob(repo, desc, path, opts) end
 ---@return table? err
 function Client:blob_data(repo, desc, opts) end
 
+--- Downloads a blob into a sink (async), an object that takes bytes as they come: a
+--- bakery.soci.builder. Its content counts only when this has returned true.
+---@param repo string|bakery.oci.ref
+---@param desc bakery.oci.descriptor|string
+---@param sink userdata
+---@param opts? { progress?: userdata } loop.counter()
+---@return true|nil
+---@return table? err
+function Client:stream(repo, desc, sink, opts) end
+
 --- Is the blob there (async)?
 ---@param repo string|bakery.oci.ref
 ---@param desc bakery.oci.descriptor|string
