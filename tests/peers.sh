@@ -27,5 +27,12 @@ install crane github.com/google/go-containerregistry/cmd/crane v0.20.3
 install regctl github.com/regclient/regclient/cmd/regctl v0.8.2
 install oras oras.land/oras/cmd/oras v1.2.3
 install goss github.com/goss-org/goss/cmd/goss v0.4.9
-install cosign github.com/sigstore/cosign/v2/cmd/cosign v2.4.3
+install cosign github.com/sigstore/cosign/v2/cmd/cosign v2.6.5
+
+# Our program on soci-snapshotter's library; it needs cgo and zlib1g-dev.
+if out=$(cd "$(dirname "$0")/soci-go" && GOFLAGS=-trimpath GOTOOLCHAIN=local CGO_ENABLED=1 go build -o "$bin/soci-read" . 2>&1); then
+  printf 'built    %-8s\n' soci-read
+else
+  printf 'missing  %-8s %s\n' soci-read "$(printf '%s\n' "$out" | tail -n 1)"
+fi
 echo "peers: $bin"
