@@ -56,7 +56,7 @@ objs = $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter-out src/$(1)/lua_%,$(call sr
 COMMON_OBJS := $(call objs,base) $(call objs,luakit) $(call objs,loop)
 HOST_OBJS := $(sort $(COMMON_OBJS) $(foreach m,$(MODULES) host,$(patsubst src/%.c,$(BUILD)/obj/%.o,$(call srcs,$(m)))))
 
-SHIPPED := $(sort $(shell find lua stdlib recipes templates -type f ! -name README.md ! -name '.*' 2>/dev/null))
+SHIPPED := $(sort $(shell find lua stdlib recipes resolvers templates -type f ! -name README.md ! -name '.*' 2>/dev/null))
 
 .PHONY: all so clean help deps demo test lint bench peers install fuzz parity
 all: build/bakery ## build the program: build/bakery
@@ -173,7 +173,7 @@ fuzz: deps-build ## libFuzzer on every parser, FUZZ_SECONDS each (20)
 
 # --- installation ---------------------------------------------------------------------------------
 SHARE := $(DESTDIR)$(PREFIX)/share
-install: build/bakery ## PREFIX= DESTDIR=: program, man page, completions, recipes and templates to read
+install: build/bakery ## PREFIX= DESTDIR=: program, man page, completions, recipes, resolvers and templates to read
 	install -D -m 755 build/bakery $(DESTDIR)$(PREFIX)/bin/bakery
 	mkdir -p $(SHARE)/man/man1 $(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions \
 	  $(SHARE)/fish/vendor_completions.d $(SHARE)/bakery
@@ -181,7 +181,7 @@ install: build/bakery ## PREFIX= DESTDIR=: program, man page, completions, recip
 	build/bakery completion bash > $(SHARE)/bash-completion/completions/bakery
 	build/bakery completion zsh > $(SHARE)/zsh/vendor-completions/_bakery
 	build/bakery completion fish > $(SHARE)/fish/vendor_completions.d/bakery.fish
-	cp -r recipes templates stdlib $(SHARE)/bakery/
+	cp -r recipes resolvers templates stdlib $(SHARE)/bakery/
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r t d; do \

@@ -42,6 +42,21 @@ function M.project(values)
   return project
 end
 
+--- The look-ups of a project: dependency and development versions. Opened when the first is needed.
+---@param values table parsed options (offline, locked, quiet, verbose)
+---@param project table
+---@return fun(request: table): table|nil, table|nil resolver as app.plan and app.project take it
+function M.resolver(values, project)
+  return function(request)
+    if not project._lookups then
+      project._lookups = require("app.lookup").open(project, { offline = values.offline, locked = values.locked,
+        warn = function(text) M.warn(values, { text }) end,
+        note = values.verbose and function(text) io.stderr:write(text, "\n") end or nil })
+    end
+    return project._lookups.resolver(request)
+  end
+end
+
 --- Seconds that timestamps are clamped to, or nil: SOURCE_DATE_EPOCH, or the commit time with --reproducible.
 ---@param values table
 ---@param dir string project directory
@@ -127,7 +142,8 @@ end
 ---@return table project
 function M.selections(values)
   local project = M.project(values)
-  local list, warnings = require("app.plan").select(project, filters_of(values, project))
+  local list, warnings = require("app.plan").select(project, filters_of(values, project),
+    { resolver = M.resolver(values, project) })
   list = fail.check(list, warnings)
   M.warn(values, warnings)
   return list, project
@@ -146,7 +162,8 @@ end
 -- Targets of the project, with warnings printed; may be none.
 local function project_targets(values)
   local project = M.project(values)
-  local targets, warnings = require("app.plan").targets(project, filters_of(values, project))
+  local targets, warnings = require("app.plan").targets(project, filters_of(values, project),
+    { resolver = M.resolver(values, project) })
   if not targets and tostring(warnings.code):find "^template" then warnings.class = "usage" end
   targets = fail.check(targets, warnings)
   M.warn(values, warnings)

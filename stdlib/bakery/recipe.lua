@@ -8,6 +8,7 @@
 ---     after  = { build = { "scan", function(ctx) … end } },
 ---     remove = { "report" },
 ---   })
+local scripts = require "bakery.scripts"
 local nearest = require("bakery.suggest").nearest
 
 local M = {}
@@ -30,8 +31,7 @@ local Recipe = {}
 Recipe.__index = Recipe
 Recipe.__name = "bakery.recipe"
 
--- How recipes are found; set by the program.
-local config = { dirs = {}, shipped = function() end, shipped_names = {} }
+local shelf = scripts.shelf("recipe", "recipes")
 
 local function fail(message, where)
   error({ class = "usage", code = "recipe", message = message, where = where }, 0)
@@ -169,148 +169,27 @@ function M.extend(base, changes)
 end
 
 --- Told by the program: where recipes are found.
----@param opts table { dirs={ {path=, kind="project"|"named"|"user"} … }, shipped=fn(name)->text|nil, shipped_names={} }
-function M.configure(opts) for k, v in pairs(opts) do config[k] = v end end
-
--- The globals that recipe code sees.
-local ALLOWED = { "assert", "error", "getmetatable", "ipairs", "next", "pairs", "pcall", "print", "rawequal",
-  "rawget", "rawlen", "rawset", "select", "setmetatable", "tonumber", "tostring", "type", "warn", "xpcall",
-  "coroutine", "math", "string", "table", "utf8", "io", "_VERSION" }
-
-local function strict_env(lib_dirs)
-  local visible, names = {}, {}
-  for _, name in ipairs(ALLOWED) do visible[name] = _G[name] end
-  visible.os = { time = os.time, date = os.date, getenv = os.getenv, clock = os.clock, difftime = os.difftime }
-  local loaded = {}
-  local env = {}
-  function visible.require(name)
-    if name == "bakery" or name:sub(1, 7) == "bakery." then return require(name) end
-    if loaded[name] ~= nil then return loaded[name] end
-    for _, dir in ipairs(lib_dirs) do
-      local path = dir .. "/" .. name:gsub("%.", "/") .. ".lua"
-      local f = io.open(path, "r")
-      if f then
-        local text = f:read("a")
-        f:close()
-        local chunk, err = load(text, "@" .. path, "t", env)
-        if not chunk then fail(err) end
-        loaded[name] = chunk(name) or true
-        return loaded[name]
-      end
-    end
-    error("module '" .. name .. "' not found in: bakery.*, " .. table.concat(lib_dirs, ", "), 2)
-  end
-  for k in pairs(visible) do names[#names + 1] = k end
-  return setmetatable(env, {
-    __index = function(_, key)
-      local v = visible[key]
-      if v ~= nil then return v end
-      local near = nearest(tostring(key), names)
-      error(("unknown global '%s'%s"):format(tostring(key), near and (" (did you mean '" .. near .. "'?)") or ""), 2)
-    end,
-    __newindex = function(_, key) error("assignment to global '" .. tostring(key) .. "': use a local", 2) end,
-  })
-end
-
-local function read_file(path)
-  local f = io.open(path, "r")
-  if not f then return end
-  local text = f:read("a")
-  f:close()
-  return text
-end
+---@see bakery.scripts.shelf.configure
+function M.configure(opts) shelf:configure(opts) end
 
 --- Every place a recipe of this name exists, winning one first.
 ---@param name string "build" or "stock:build"
----@return table[] { name=, kind="project"|"named"|"user"|"stock", file=, text= }
-function M.which(name)
-  local found, stock = {}, name:match("^stock:(.+)$")
-  local plain = stock or name
-  if plain:find("[^%w_%-]") then fail("bad recipe name '" .. plain .. "'") end
-  if not stock then
-    for _, dir in ipairs(config.dirs) do
-      for _, form in ipairs { "%s/%s.lua", "%s/%s/init.lua" } do
-        local file = form:format(dir.path, plain)
-        local text = read_file(file)
-        if text then
-          found[#found + 1] = { name = plain, kind = dir.kind, file = dir.label and form:format(dir.label, plain) or file,
-            path = file, text = text }
-          break
-        end
-      end
-    end
-  end
-  local text = config.shipped(plain)
-  if text then found[#found + 1] = { name = plain, kind = "stock", file = "recipes/" .. plain .. ".lua", text = text } end
-  return found
-end
-
-local loading = {}
+---@return bakery.scripts.found[]
+function M.which(name) return shelf:which(name) end
 
 --- Loads a recipe by name; "stock:NAME" is always the shipped one.
 ---@param name string
 ---@return bakery.recipe.definition
 function M.load(name)
-  local found = M.which(name)
-  local it = found[1]
-  if not it then
-    local names = {}
-    for _, r in ipairs(M.list()) do names[#names + 1] = r.name end
-    local near = nearest(name, names)
-    fail(("no recipe '%s'%s; there are: %s"):format(name, near and (" (did you mean '" .. near .. "'?)") or "",
-      table.concat(names, ", ")))
-  end
-  local id = it.kind .. ":" .. it.file
-  if loading[id] then fail(("recipe '%s' extends itself; extend 'stock:%s' instead"):format(name, it.name), it.file) end
-  loading[id] = true
-  local libs = {}
-  for _, dir in ipairs(config.dirs) do if dir.lib then libs[#libs + 1] = dir.lib end end
-  local ok, def = pcall(function()
-    local chunk, err = load(it.text, "@" .. it.file, "t", strict_env(libs))
-    if not chunk then
-      local file, line, message = err:match("^(.-):(%d+): (.*)$")
-      error({ class = "usage", code = "recipe.syntax", message = message or err,
-        where = file and file .. ":" .. line or it.file, line = tonumber(line), path = it.path }, 0)
-    end
-    local value = chunk(it.name)
+  return shelf:load(name, function(value, it)
     if type(value) ~= "table" then fail("a recipe file must return recipe.new{…} or recipe.extend(…)", it.file) end
-    if getmetatable(value) ~= Recipe then value = M.new(value) end
-    return value
+    return getmetatable(value) == Recipe and value or M.new(value)
   end)
-  loading[id] = nil
-  if not ok then
-    if type(def) == "string" then
-      local file, line, message = def:match("^(.-):(%d+): (.*)$")
-      def = { class = "usage", code = "recipe", message = message or def, where = file and file .. ":" .. line or it.file }
-    end
-    error(def, 0)
-  end
-  def.name, def.kind, def.file = it.name, it.kind, it.file
-  def.shadows = {}
-  for i = 2, #found do def.shadows[#def.shadows + 1] = found[i] end
-  return def
 end
 
 --- All recipes that can be run by name: { name=, kind=, file=, shadows=n } sorted by name.
 ---@return table[]
-function M.list()
-  local names = {}
-  for _, n in ipairs(config.shipped_names) do names[n] = true end
-  local ok, fs = pcall(require, "bakery.fs")
-  for _, dir in ipairs(ok and config.dirs or {}) do
-    for _, entry in ipairs(fs.list(dir.path) or {}) do
-      local n = entry:match("^([%w_%-]+)%.lua$")
-        or (entry:match("^[%w_%-]+$") and fs.is_file(dir.path .. "/" .. entry .. "/init.lua") and entry)
-      if n then names[n] = true end
-    end
-  end
-  local out = {}
-  for _, n in ipairs(sorted_keys(names)) do
-    local found = M.which(n)
-    if found[1] then out[#out + 1] = { name = n, kind = found[1].kind, file = found[1].file, shadows = #found - 1 } end
-  end
-  return out
-end
+function M.list() return shelf:list() end
 
 --- Runs the steps in order. `ctx.on_step(step, "start"|"done"|"failed", seconds)` is told, when there.
 --- A step ends the recipe early by returning the string "stop".
@@ -328,9 +207,7 @@ function M.run(def, ctx)
     if ctx.on_step then ctx.on_step(step, ok and "done" or "failed", now() - started) end
     if not ok then
       if type(result) == "string" then
-        local file, line, message = result:match("^(.-):(%d+): (.*)$")
-        result = { class = "build", code = "recipe.step", message = ("step '%s': %s"):format(step.name, message or result),
-          where = file and file .. ":" .. line or nil }
+        result = scripts.raised(result, { class = "build", code = "recipe.step", prefix = ("step '%s': "):format(step.name) })
       end
       error(result, 0)
     end

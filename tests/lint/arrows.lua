@@ -63,7 +63,7 @@ for _, mod in ipairs(fs.list "src") do
   end
 end
 
--- lua/ may require app.* and bakery.*; stdlib, recipes and examples only bakery.*.
+-- lua/ may require app.* and bakery.*; stdlib, recipes, resolvers and examples only bakery.*.
 local function check_lua(dir, app)
   for _, e in ipairs(fs.walk(dir)) do
     if e.path:match "%.lua$" then
@@ -83,6 +83,7 @@ end
 check_lua("lua", true)
 check_lua("stdlib", false)
 check_lua("recipes", false)
+check_lua("resolvers", false)
 check_lua("examples", false)
 
 os.exit(bad == 0)

@@ -28,7 +28,7 @@ check "warnings (gcc -Werror)" "${MAKE:-make}" -s -k BUILD="$BUILD" WERROR=-Werr
 check "include and require arrows" lua_check arrows
 check "sizes of files and lines" lua_check sizes
 check "stubs against modules" lua_check stubs
-check luacheck luacheck -q --no-color --config tests/lint/luacheckrc lua stdlib/bakery recipes tests examples
+check luacheck luacheck -q --no-color --config tests/lint/luacheckrc lua stdlib/bakery recipes resolvers tests examples
 # shellcheck disable=SC2046
 check shellcheck shellcheck -S warning $(have examples/*/*.sh tests/*.sh tests/*/*.sh .ci/run)
 check "python syntax" python3 -c 'import ast, sys

@@ -173,7 +173,8 @@ describe("development versions", function()
   it("are looked up for selected images only", function()
     local requests = {}
     dev({ image_name = "ide" }, { requests = requests })
-    assert.are.same({ { kind = "versions", dependency = "positron", prerelease = true } }, requests)
+    assert.are.same({ { kind = "versions", dependency = "positron", prerelease = true,
+      constraint = { latest = true, count = 1 } } }, requests)
   end)
   it("a channel drops other development versions, not releases", function()
     assert.are.equal(4, #dev { dev_channel = "daily" })

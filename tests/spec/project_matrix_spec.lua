@@ -112,7 +112,8 @@ images:
     local resolver = projects.resolver(requests)
     assert.are.same({ "R4.5.1", "R4.4.3" }, names(assert(matrix.rows(image.matrix, resolver))))
     matrix.rows(image.matrix, resolver)
-    assert.are.same({ { kind = "versions", dependency = "R", prerelease = false } }, requests)
+    assert.are.same({ { kind = "versions", dependency = "R", prerelease = false,
+      constraint = { latest = true, count = 2 } } }, requests)
   end)
   it("constraints without a resolver are an error with position", function()
     local list, err = matrix.rows(load(

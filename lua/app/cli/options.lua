@@ -56,6 +56,16 @@ M.selection = {
 }
 for _, o in ipairs(M.selection) do o.group = "Selection" end
 
+--- How versions are looked up. Part of the selection, which may need look-ups.
+M.lookup = {
+  { name = "offline", type = "flag", env = "BAKERY_OFFLINE",
+    help = "no look-ups of versions: bakery.lock and kept answers only" },
+  { name = "locked", type = "flag", env = "BAKERY_LOCKED",
+    help = "fail unless bakery.lock pins every look-up" },
+}
+for _, o in ipairs(M.lookup) do o.group = "Look-ups" end
+table.move(M.lookup, 1, #M.lookup, #M.selection + 1, M.selection)
+
 --- What restricts a plan to changed files.
 M.changes = {
   { name = "base-ref", type = "string", metavar = "REF",

@@ -6,6 +6,9 @@ local function usage(message, hint)
   return nil, { class = "usage", code = "usage", message = message, hint = hint }
 end
 
+local SWITCH = { ["1"] = true, ["true"] = true, yes = true, on = true, ["0"] = false, ["false"] = false,
+  no = false, off = false }
+
 local function convert(o, text)
   if o.type == "int" or o.type == "number" then
     local n = tonumber(text)
@@ -18,6 +21,10 @@ local function convert(o, text)
       return usage(("option '--%s': must be at least %s, got %s"):format(o.name, o.min, text))
     end
     return n
+  elseif o.type == "flag" or o.type == "switch" then
+    local on = SWITCH[text:lower()]
+    if on == nil then return usage(("option '--%s': expected true or false, got '%s'"):format(o.name, text)) end
+    return on
   elseif o.choices then
     for _, c in ipairs(o.choices) do if c:lower() == text:lower() then return c end end
     local near = options.nearest(text, o.choices)

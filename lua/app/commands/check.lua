@@ -20,7 +20,8 @@ function M.run(values)
     for _, e in ipairs(type(project) == "table" and project.errors or { project }) do problem(e) end
   else
     local plans = require "app.plan"
-    local targets, err = plans.targets(project, { matrix_versions = "include", dev_versions = "exclude" })
+    local targets, err = plans.targets(project, { matrix_versions = "include", dev_versions = "exclude" },
+      { resolver = session.resolver(values, project) })
     if not targets then problem(err) end
     local seen = {}
     for _, t in ipairs(targets or {}) do

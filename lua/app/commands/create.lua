@@ -117,10 +117,10 @@ end
 ---@return table[] { dependency=, versions= }
 local function pinned(image, values)
   local out = {}
-  local resolver = #image.dependency_constraints > 0 and session.resolver and session.resolver(values) or nil
+  local resolver = session.resolver(values, image.project)
   for i, constraint in ipairs(image.dependency_constraints) do
     local versions, err = constraints.resolve(constraint, resolver)
-    out[i] = { dependency = constraint.dependency, versions = fail.within(constraint.dependency, versions, err) }
+    out[i] = { dependency = constraint.dependency, versions = versions or fail.raise(constraints.located(image.project.source, constraint, err)) }
   end
   return out
 end

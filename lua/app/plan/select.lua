@@ -144,7 +144,7 @@ function Run:candidates(image)
       if not pins then return false, found end
       for _, warning in ipairs(found) do self.warnings[#self.warnings + 1] = warning end
     end
-    local made, extra = devs.versions(image, pins, self.resolver)
+    local made, extra = devs.versions(image, pins, self.resolver, f.channel)
     if not made then return false, extra end
     for _, warning in ipairs(extra) do self.warnings[#self.warnings + 1] = warning end
     table.move(made, 1, #made, #list + 1, list)

@@ -228,6 +228,22 @@ function M.image(obj, node, path, ctx)
   warn_several(obj, "variants", "primary", ctx)
 end
 
+--- A mirror: where look-ups go instead.
+function M.mirror(text)
+  if text:find "^https?://[^/%s]" then return true end
+  return false, "expected an http(s) URL"
+end
+
+--- The keys of `mirrors` are beginnings of URLs.
+function M.mirror_prefixes(obj, _, path, ctx)
+  for _, key in ipairs(obj.mirrors and obj.mirrors.keys or {}) do
+    if not key:find "^https?://[^/%s]" then
+      ctx:error(obj.mirrors.nodes[key], { up = { up = path, key = "mirrors" }, key = key }, "config.value",
+        ("%q is not the beginning of an http(s) URL"):format(key))
+    end
+  end
+end
+
 function M.root(obj, node, path, ctx)
   obj.registries = registries.normalise(obj.registries, ctx)
   M.unique("images", "name")(obj, node, path, ctx)

@@ -1,16 +1,47 @@
 --- Entries of `dependencies` (pinned versions) and `dependencyConstraints`, and matrix value axes.
+--- A dependency that none of the known ones is says where its versions are looked up:
+--- `dependency: numpy`, `from: pypi:numpy` (see resolvers/README.md).
+local suggest = require "bakery.suggest"
 local validate = require "app.project.validate"
 local version = require "bakery.version"
 
 local M = {}
 
-M.NAMES = { "python", "R", "quarto", "positron" }
+M.NAMES = { "python", "R", "quarto", "positron", "node", "go" }
 M.TEXT_OR_TEXTS = { anyOf = { { type = "string" },
   { type = "array", items = { type = "string" } } } }
--- Dependencies with a prerelease channel; of quarto an image holds one version only.
-local PRERELEASE = { quarto = true, positron = true }
+-- Dependencies without a prerelease channel.
+local FINAL = { python = true, R = true }
 
-local NAME = { kind = "enum", values = M.NAMES }
+-- Names stand in templates ({{ Dependencies.NAME }}) and build arguments (NAME_VERSION).
+M.NAME = { kind = "custom", json = { type = "string", pattern = "^[A-Za-z_][A-Za-z0-9_]*$",
+  examples = M.NAMES }, parse = function(node, path, ctx)
+  local text, ok = validate.value({ kind = "string", what = "the name of a dependency" }, node, path, ctx)
+  if not ok then return nil, false end
+  if not text:find "^[%a_][%w_]*$" then
+    ctx:error(node, path, "config.value", ("%q is not valid: letters, digits and _ make a name"):format(text))
+    return nil, false
+  end
+  return text, true
+end }
+local RESOLVER = { kind = "string", check = function(text)
+  if text:find "^[%w_-]+$" or text:find "^[%w_-]+:[^%s%c]+$" then return true end
+  return false, "expected RESOLVER or RESOLVER:ARGUMENT, such as pypi:numpy"
+end }
+M.FROM = { "from", type = RESOLVER, null = true, doc = "Resolver of the versions: NAME or NAME:ARGUMENT" }
+
+local known = {}
+for _, name in ipairs(M.NAMES) do known[name] = true end
+
+--- Checks that a dependency is known, or says where it comes from.
+function M.known_or_from(obj, node, path, ctx)
+  local name = obj.dependency
+  if not name or known[name] or node.map.from then return end
+  local near = suggest.nearest(name, M.NAMES)
+  ctx:error(node.map.dependency, { up = path, key = "dependency" }, "config.value",
+    ("expected one of %s, found %q"):format(table.concat(M.NAMES, ", "), name),
+    near and ("did you mean %q?"):format(near) or "another one needs `from`, such as from: pypi:numpy")
+end
 local VERSION = { kind = "string", version = "any", what = "a version (text)" }
 local BOOL = { kind = "bool" }
 
@@ -33,7 +64,7 @@ end
 
 local function only_with_prerelease(obj, node, path, ctx)
   local source = node.map.prerelease
-  if source and obj.dependency and not PRERELEASE[obj.dependency] then
+  if source and obj.dependency and FINAL[obj.dependency] and not node.map.from then
     ctx:error(source, { up = path, key = "prerelease" }, "config.unknown_key",
       ("%s has no prerelease versions; remove the key"):format(obj.dependency))
   end
@@ -57,13 +88,14 @@ M.versions_schema = {
   title = "dependency",
   unknown = "error",
   fields = {
-    { "dependency", type = NAME, required = true },
+    { "dependency", type = M.NAME, required = true },
+    M.FROM,
     { "versions", required = true, aliases = { "version" },
       type = { kind = "custom", parse = parse_versions,
         json = M.TEXT_OR_TEXTS } },
     { "prerelease", type = BOOL, default = false },
   },
-  finish = { one_spelling, only_with_prerelease, one_quarto },
+  finish = { M.known_or_from, one_spelling, only_with_prerelease, one_quarto },
 }
 M.versions_type = { kind = "object", schema = M.versions_schema }
 
@@ -125,11 +157,12 @@ M.constraint_entry_schema = {
   title = "dependency constraint",
   unknown = "error",
   fields = {
-    { "dependency", type = NAME, required = true },
+    { "dependency", type = M.NAME, required = true },
+    M.FROM,
     { "constraint", type = { kind = "object", schema = M.constraint_schema }, required = true },
     { "prerelease", type = BOOL, default = false },
   },
-  finish = { only_with_prerelease },
+  finish = { M.known_or_from, only_with_prerelease },
 }
 M.constraint_type = { kind = "object", schema = M.constraint_entry_schema }
 

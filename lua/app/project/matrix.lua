@@ -46,8 +46,7 @@ local function axes_of(matrix, resolver)
   for _, entry in ipairs(matrix.dependency_constraints) do
     local versions, err = constraints.resolve(entry, resolver)
     if not versions then
-      return nil, failed(matrix, entry._node, entry._path, err.code or "config.resolve",
-        tostring(err.message or err))
+      return nil, constraints.located(matrix.image.project.source, entry, err)
     end
     axes[#axes + 1] = { dependency = entry.dependency, items = versions }
   end

@@ -283,7 +283,8 @@ M.dependency_version = {
   title = "development version",
   fields = {
     SOURCE_TYPE,
-    { "dependency", type = enum(deps.NAMES), required = true },
+    { "dependency", type = deps.NAME, required = true },
+    deps.FROM,
     { "prerelease", type = BOOL, default = false },
     { "channel", type = enum { "preview", "daily" }, null = true },
     PINNED,
@@ -292,7 +293,7 @@ M.dependency_version = {
     OVERRIDE,
     VALUES,
   },
-  finish = { checks.registries, checks.os_list },
+  finish = { deps.known_or_from, checks.registries, checks.os_list },
 }
 local DEV_VERSION = { kind = "variant", title = "development version", key = "sourceType",
   names = SOURCE_TYPES,
@@ -338,15 +339,28 @@ M.image = {
   },
 }
 
+-- Places that stand in for others, by the beginning of their URLs.
+local MIRROR = { kind = "string", check = checks.mirror }
+M.resolvers = {
+  title = "resolvers",
+  fields = { { "mirrors", type = map(MIRROR), default = { keys = {}, values = {} },
+    doc = "URL prefix -> URL that look-ups ask instead" } },
+  finish = { checks.mirror_prefixes },
+}
+local RESOLVERS = { "resolvers", type = object(M.resolvers), null = true, doc = "Settings of look-ups" }
+
 M.root = {
   title = "project",
   fields = {
     { "repository", type = object(M.repository), required = true },
     { "registries", type = list(object(M.base_registry)), default = {} },
     { "images", type = list(object(M.image)), default = {} },
+    RESOLVERS,
   },
   finish = { checks.root },
 }
 M.ROOT = object(M.root)
+-- The user's own config.yaml.
+M.CONFIG = object { title = "configuration", fields = { RESOLVERS } }
 
 return M
