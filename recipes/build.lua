@@ -46,6 +46,7 @@ return recipe.new {
       end
       ctx.say(("%d target%s"):format(#ctx.plan.order, #ctx.plan.order == 1 and "" or "s"))
     end, doc = "compute the plan" },
+    { "render", function(ctx) ctx:render_ephemeral() end, doc = "write the files of development versions" },
     { "build", function(ctx)
       local todo, attempt = nil, 0
       repeat

@@ -12,6 +12,7 @@ return recipe.new {
   },
   steps = {
     { "load", function(ctx) ctx:load_results() end, doc = "find the results of the last build" },
+    { "render", function(ctx) ctx:render_ephemeral() end, doc = "write the files of development versions" },
     { "test", function(ctx)
       local failed, total = 0, 0
       for _, result in ipairs(ctx.results) do

@@ -5,7 +5,7 @@ local URL = "https://cdn.posit.co/r/versions.json"
 local MOVING = { devel = true, next = true }
 
 return resolver.new {
-  summary = "R",
+  summary = "R, as Posit builds it",
   versions = function(ctx)
     local out = {}
     for _, text in ipairs(ctx:dig_table(ctx:json(URL), URL, "r_versions")) do

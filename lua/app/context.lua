@@ -52,7 +52,7 @@ function lazy.backend(self)
 end
 
 -- Fields that may be missing.
-local OPTIONAL = { on_step = true, debug = true, results_warned = true, printed = true, project = true }
+local OPTIONAL = { on_step = true, debug = true, results_warned = true, printed = true, project = true, rendered = true }
 
 Context.__index = function(self, key)
   local method = Context[key]
@@ -143,6 +143,15 @@ function Context:load_results()
   end
 end
 
+--- Writes the files of the plan's development versions (`.dev-…` directories), which go away when the
+--- run ends, unless it has --no-clean.
+function Context:render_ephemeral()
+  local ephemeral = require "app.ephemeral"
+  if rawget(self, "rendered") or not ephemeral.needed(self.document) then return end
+  local project = self.project or session.project(self.args)
+  rawset(self, "rendered", ephemeral.render(self.document, project, self.args.clean ~= false))
+end
+
 --- Writes --metadata-file and prints the summary.
 function Context:report()
   local a = self.args
@@ -204,6 +213,8 @@ function Context:close(err)
   local written, problem = true, nil
   if #self.results > 0 then written, problem = pcall(results_doc.write, self, class) end
   close_backend(self, class)
+  local rendered = rawget(self, "rendered")
+  if rendered then rendered:remove() end
   for _, f in ipairs(self.failures) do self.reporter:event { type = "failure", class = f.class, text = f.message } end
   self.reporter:finish()
   if err then return exit.code[class] end

@@ -338,7 +338,8 @@ local function check_build(def, found)
     return wrong(def, "build must return { version = text, url = text }")
   end
   local text = found.version:match("^%s*(.-)%s*$")
-  if not text:find "%d+%.%d+%.%d+" then
+  -- It becomes a directory name and part of tags.
+  if not text:find "%d+%.%d+%.%d+" or text:find "[^%w ._+~!-]" then
     return nil, errors.new { class = "infra", code = "resolver.payload",
       message = ("%q is no version like 2026.05.0"):format(text:sub(1, 80)) }
   end

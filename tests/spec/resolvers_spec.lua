@@ -176,7 +176,8 @@ describe("builds", function()
     assert.are.equal("2026.06.3-daily+12.pro1", assert(build("workbench", "daily", "Ubuntu 24.04", { branch = "2026.06" })).version)
   end)
 
-  for _, case in ipairs { { "not a version", "no version like" }, { "2026.08", "no version like" } } do
+  for _, case in ipairs { { "not a version", "no version like" }, { "2026.08", "no version like" },
+    { "2026.08.0/../../x", "no version like" }, { "2026.08.0\0", "no version like" } } do
     it("refuse the version " .. case[1], function()
       site:set { ["rc-latest.txt"] = { body = case[1] } }
       local found, err = build("package-manager", "preview", "Ubuntu 24.04")

@@ -119,6 +119,9 @@ local function collect(lock, root, text)
         local at = place .. "\0" .. os.key.text
         note(notes, at, os.key, lines, above)
         if validate.is_null(os.value) then note(notes, at, os.value, lines, above) end
+        for _, member in ipairs(os.value.keys or {}) do
+          note(notes, at .. "\0" .. member.key.text, member.value, lines, above)
+        end
       end
     end
   end
@@ -201,8 +204,9 @@ function M.encode(lock)
           local build, at = entry[os], place .. "\0" .. os
           line(at, "    ", scalar(os) .. (build and ":" or ": null"))
           if build then
-            out[#out + 1] = "      version: " .. scalar(build.version)
-            out[#out + 1] = "      url: " .. scalar(build.url)
+            for _, name in ipairs { "version", "url" } do
+              line(at .. "\0" .. name, "      ", name .. ": " .. scalar(build[name]))
+            end
           end
         end
       end

@@ -131,6 +131,21 @@ local function repositories_array(version)
   return json.array(registries.repositories(version.image.name, version:registries()))
 end
 
+-- What the files of a development version are rendered with, besides its dependencies.
+local function ephemeral_object(version, os_entry)
+  local out = {}
+  if #version.values.keys > 0 then
+    local values = {}
+    for i, key in ipairs(version.values.keys) do values[i] = { key, version.values.values[key] } end
+    out[1] = { "values", object(values) }
+  end
+  if os_entry then
+    out[#out + 1] = { "extension", os_entry.extension }
+    if os_entry.artifact_download_url then out[#out + 1] = { "url", os_entry.artifact_download_url } end
+  end
+  return object(out)
+end
+
 local function extra_target(target, opts, cache)
   local model = target.model
   local version = model.version
@@ -152,6 +167,7 @@ local function extra_target(target, opts, cache)
   if #version.dependencies > 0 then
     out.dependencies = shared(cache, dependencies_object, version)
   end
+  if version.ephemeral then out.ephemeral = ephemeral_object(version, model.os) end
   if opts.temp_registry then out.tags = json.array(target.tags) end
   out.options = shared(cache, options_object, target:tool_options())
   return out
