@@ -430,6 +430,25 @@ describe("bakery lock", function()
   end)
 end)
 
+describe("create version", function()
+  local YAML = HEAD .. "  - name: x\n    dependencyConstraints:\n      - dependency: R\n        constraint: {latest: true, count: 2}\n"
+    .. "    versions:\n      - {name: 1.0.0, latest: true, os: [{name: Debian 12}]}\n"
+  local FILES = { ["x/template/data.jinja2"] = "{{ Dependencies.R }}\n" }
+  it("pins what the image's constraints give, and changes nothing when they give nothing", function()
+    local dir = project(YAML, FILES)
+    good(dir, "create", "version", "x", "2.0.0")
+    assert.are.equal("['4.5.1', '4.4.3']\n", fs.read(dir .. "/x/2.0.0/data"))
+    assert.is_truthy(fs.read(dir .. "/bakery.yaml"):find("4.4.3", 1, true))
+    dir = project(YAML, FILES)
+    site:set { ["versions.json"] = { status = 404 } }
+    local r = run(dir, "create", "version", "x", "2.0.0")
+    assert.are.equal(6, r.code)
+    assert.is_truthy(r.stderr:find("bakery.yaml:5:9: error: images[0].dependencyConstraints[0]: R: GET", 1, true), r.stderr)
+    assert.are.equal(YAML, fs.read(dir .. "/bakery.yaml"))
+    assert.is_false(fs.exists(dir .. "/x/2.0.0"))
+  end)
+end)
+
 describe("offline", function()
   it("takes kept answers, and says what it has none of", function()
     local dir = project(MATRIX)

@@ -162,7 +162,7 @@ dependencies:
     - 4.5.1
     - 4.4.3
   python count=1 max=3.10:
-    - "3.10"
+    - '3.10'
 streams:
   connect daily:
     Debian 13: null
@@ -207,7 +207,7 @@ streams:
     found.dependencies["R latest count=2"] = { "4.6.0", "4.4.3" }
     found.dependencies["A latest count=1"] = { "1" }
     local changed = lock.encode(found)
-    assert.is_truthy(changed:find("  A latest count=1:\n    - \"1\"\n  # why two\n  R latest count=2:  # two\n    - 4.6.0\n    - 4.4.3\n", 1, true), changed)
+    assert.is_truthy(changed:find("  A latest count=1:\n    - '1'\n  # why two\n  R latest count=2:  # two\n    - 4.6.0\n    - 4.4.3\n", 1, true), changed)
   end)
   for _, case in ipairs {
     { "lock: 2\n", "format 2 is not known" },

@@ -6,6 +6,8 @@ local function lazy(module, name)
   return function(values, command) return require("app.commands." .. module)[name](values, command) end
 end
 
+local lookup = require("app.cli.options").lookup
+
 local GROUP = "Project"
 
 local dry_run = { name = "dry-run", type = "flag", help = "show the changes as a diff, write nothing" }
@@ -49,7 +51,7 @@ local create_version = command("version", "add a version to an image and render 
     force,
     { name = "diff-against", type = "string", metavar = "VERSION", complete = "version",
       help = "print how the files differ from those of another version, as Markdown" },
-    dry_run, show_diff,
+    dry_run, show_diff, lookup[1], lookup[2],
   }, lazy("create", "version"), {
     description = "Operating systems are those of the latest version; dependency constraints of the image are\n"
       .. "resolved now and pinned. The entry goes where version order puts it; nothing is written when a\n"
