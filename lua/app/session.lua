@@ -185,17 +185,19 @@ end
 --- The plan document: read from --plan-file, or made from the project's selected targets.
 ---@return table doc, table|nil project
 function M.plan(values)
+  local overrides = require "app.plan.overrides"
   if values.plan_file then
     local doc = M.plan_document(values)
     check_not_empty(values, #doc.group.default.targets, " of " .. values.plan_file)
-    return add_cache_entries(doc, values)
+    local dir = require("app.project").find(values.context or ".", { context = values.context ~= nil })
+    return overrides.apply(add_cache_entries(doc, values), values, type(dir) == "string" and dir or nil)
   end
   local targets, project = project_targets(values)
   check_not_empty(values, #targets)
   local doc = require("app.plan").document(targets, { project = project, cache_registry = values.cache_registry,
     temp_registry = values.temp_registry, push = values.push, epoch = M.epoch(values, project.dir),
     platforms = values.image_platform })
-  return add_cache_entries(doc, values), project
+  return overrides.apply(add_cache_entries(doc, values), values, project.dir), project
 end
 
 -- Cache entries of a plan that we can use; the kinds of other builders are left to those.
@@ -222,6 +224,29 @@ function M.targets(values)
   return out
 end
 
+-- Members of bake's targets under the names that backends know.
+local function backend_target(uid, t)
+  return { uid = uid, context = t.context, dockerfile = t.dockerfile, labels = t.labels, tags = t.tags, args = t.args,
+    target = t.target, platforms = t.platforms, secrets = t.secret, contexts = t.contexts, ssh = t.ssh,
+    annotations = t.annotations, hosts = t["extra-hosts"], shm_size = t["shm-size"], ulimits = t.ulimits,
+    network = t.network, no_cache = t["no-cache"], no_cache_filter = t["no-cache-filter"],
+    cache_from = cache_entries(t["cache-from"]), cache_to = cache_entries(t["cache-to"]) }
+end
+
+-- Targets that are not asked for, but are the context of one that is (target:UID), as in bake.
+local function linked_targets(plan, doc)
+  local function visit(uid)
+    for _, value in json.pairs(plan.targets[uid].contexts or {}) do
+      local other = value:match("^target:(.+)$")
+      if other and doc.target[other] and not plan.targets[other] then
+        plan.targets[other] = backend_target(other, doc.target[other])
+        visit(other)
+      end
+    end
+  end
+  for _, uid in ipairs(plan.order) do visit(uid) end
+end
+
 --- The plan document in the form backends take: targets in order with their uid.
 ---@param doc table
 ---@return table { order={uid…}, targets={uid → entry}, extras={uid → x-bakery entry} }
@@ -229,13 +254,11 @@ function M.backend_plan(doc)
   local plan = { order = {}, targets = {}, extras = {}, document = doc }
   local extra = doc["x-bakery"] and doc["x-bakery"].targets or {}
   for i, uid in ipairs(doc.group.default.targets) do
-    local t = doc.target[uid]
     plan.order[i] = uid
-    plan.targets[uid] = { uid = uid, context = t.context, dockerfile = t.dockerfile, labels = t.labels, tags = t.tags,
-      args = t.args, target = t.target, platforms = t.platforms, secrets = t.secret,
-      cache_from = cache_entries(t["cache-from"]), cache_to = cache_entries(t["cache-to"]) }
+    plan.targets[uid] = backend_target(uid, doc.target[uid])
     plan.extras[uid] = extra[uid] or {}
   end
+  linked_targets(plan, doc)
   return plan
 end
 

@@ -19,6 +19,7 @@ struct request {
   struct bk_arena strings; /* everything req points to */
   char *body_file, *out_file, *tmp;
   int in, out;
+  uint64_t max_file, written;
 };
 
 /* --- worker ---------------------------------------------------------------------------------- */
@@ -36,6 +37,10 @@ static int begin(void *ctx, const struct bk_http_res *res, struct bk_err *err) {
 
 static int write_out(void *ctx, const void *p, size_t n, struct bk_err *err) {
   struct request *r = ctx;
+  r->written += n;
+  if (r->max_file && r->written > r->max_file)
+    return bk_fail(err, BK_INFRA, "http.too_large", "the answer is longer than %llu bytes",
+                   (unsigned long long)r->max_file);
   return bk_write_all(r->out, p, n) ? bk_fail_errno(err, errno, "write '%s'", r->out_file) : 0;
 }
 
@@ -184,6 +189,9 @@ static void read_options(lua_State *L, struct request *r) {
   lua_Integer max = bk_opt_int(L, 1, "max_body", 16 << 20);
   if (max < 1) luaL_error(L, "option 'max_body': expected a positive number of bytes");
   q->max_body = (size_t)max;
+  max = bk_opt_int(L, 1, "max_file", 0);
+  if (max < 0) luaL_error(L, "option 'max_file': expected a number of bytes");
+  r->max_file = (uint64_t)max;
   lua_Integer follow = bk_opt_int(L, 1, "follow", 5);
   if (follow < 0 || follow > 50) luaL_error(L, "option 'follow': expected 0 to 50");
   q->follow = (int)follow;
@@ -197,7 +205,7 @@ static void read_options(lua_State *L, struct request *r) {
 
 static int http_request(lua_State *L) {
   static const char *const names[] = {
-      "method", "url", "headers", "body", "body_file", "out_file", "max_body", "timeout",
+      "method", "url", "headers", "body", "body_file", "out_file", "max_body", "max_file", "timeout",
       "connect_timeout", "stall_timeout", "follow", "ca_file", "cert_file", "key_file", "insecure",
       "user", "password", "netrc", "progress", "user_agent", NULL};
   luaL_checktype(L, 1, LUA_TTABLE);

@@ -567,6 +567,7 @@ BK_EXPORT int luaopen_bakery_process(lua_State *L) {
       {"read", reader_read}, {"read_line", reader_read_line}, {NULL, NULL}};
   static const luaL_Reg functions[] = {{"run", bk_lua_process_run},
                                        {"spawn", l_spawn},
+                                       {"relay", bk_lua_process_relay},
                                        {"which", l_which},
                                        {"pipe", l_pipe},
                                        {"close_fd", l_close_fd},
@@ -588,6 +589,7 @@ BK_EXPORT int luaopen_bakery_process(lua_State *L) {
   bk_lua_loop(L); /* first, so that it is finalised last */
   bk_class(L, READER, reader_methods, reader_close);
   define_child(L);
+  bk_lua_process_relay_class(L);
   luaL_newlib(L, functions);
   lua_createtable(L, 0, (int)BK_ARRAY_LEN(signals));
   for (size_t i = 0; i < BK_ARRAY_LEN(signals); i++) {

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -174,6 +175,34 @@ static int read_resolv(lua_State *L, struct start *s, struct bk_err *err) {
   return given ? rc : 0;
 }
 
+static uint64_t limit(lua_State *L, int idx, const char *name) {
+  lua_Integer n = bk_opt_int(L, idx, name, -1);
+  return n < 0 ? UINT64_MAX : (uint64_t)n;
+}
+
+/* Option limits: a list of { resource=, soft=, hard= }, -1 for none. */
+static void read_limits(lua_State *L, struct start *s) {
+  static const char *const names[] = {"resource", "soft", "hard", NULL};
+  if (!bk_opt_get(L, 1, "limits")) return (void)lua_pop(L, 1);
+  luaL_checktype(L, -1, LUA_TTABLE);
+  int list = lua_gettop(L);
+  size_t n = lua_rawlen(L, list);
+  struct bk_sandbox_limit *out = bk_arena_alloc(&s->arena, (n + 1) * sizeof *out);
+  for (size_t i = 0; i < n; i++) {
+    lua_rawgeti(L, list, (lua_Integer)i + 1);
+    luaL_checktype(L, -1, LUA_TTABLE);
+    bk_opts(L, -1, names);
+    int at = lua_gettop(L);
+    lua_Integer resource = bk_opt_int(L, at, "resource", -1);
+    if (resource < 0 || resource >= RLIM_NLIMITS) luaL_error(L, "option 'limits': no such resource");
+    out[i] = (struct bk_sandbox_limit){(int)resource, limit(L, at, "soft"), limit(L, at, "hard")};
+    lua_pop(L, 1);
+  }
+  s->spec.limits = out;
+  s->spec.nlimits = n;
+  lua_pop(L, 1);
+}
+
 /* Copies above 2, closed with the job; the caller may close his own as soon as spawn has returned. */
 static int read_fds(lua_State *L, struct start *s, struct bk_err *err) {
   static const char *const names[] = {"stdin", "stdout", "stderr"};
@@ -218,6 +247,7 @@ static void read_spec(lua_State *L, struct start *s) {
   p->shm_size = (uint64_t)shm;
   read_mounts(L, s);
   read_hosts(L, s);
+  read_limits(L, s);
 }
 
 /* --- running ------------------------------------------------------------------------------------- */
@@ -278,7 +308,7 @@ static int l_spawn(lua_State *L) {
   static const char *const names[] = {
       "lowers",  "upper",    "work",   "argv",    "env",     "cwd",       "uid",        "gid",
       "groups",  "hostname", "mounts", "network", "stdin",   "stdout",    "stderr",     "userxattr",
-      "security", "shm_size", "add_hosts", "resolv_conf", NULL};
+      "security", "shm_size", "add_hosts", "resolv_conf", "limits", NULL};
   struct bk_err err;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);

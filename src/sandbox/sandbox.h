@@ -51,6 +51,12 @@ struct bk_sandbox_mount {
   bool ro;
 };
 
+/* setrlimit's resource numbers and values; UINT64_MAX is no limit. */
+struct bk_sandbox_limit {
+  int resource;
+  uint64_t soft, hard;
+};
+
 enum bk_sandbox_security { BK_SECURITY_DEFAULT, BK_SECURITY_STRICT, BK_SECURITY_INSECURE };
 
 struct bk_sandbox_spec {
@@ -67,6 +73,8 @@ struct bk_sandbox_spec {
   bool private_net, userxattr;
   enum bk_sandbox_security security;
   uint64_t shm_size;
+  const struct bk_sandbox_limit *limits;
+  size_t nlimits;
   const char *hosts, *resolv; /* contents of /etc/hosts and /etc/resolv.conf; NULL: image's own */
   int fds[3];                 /* standard streams, all valid */
 };

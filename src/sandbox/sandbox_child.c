@@ -65,6 +65,17 @@ static int do_close(struct plan *p, const struct op *op) {
   return (int)syscall(SYS_close_range, PARENT_FD + 1, ~0U, 0U);
 }
 
+static int do_limits(struct plan *p, const struct op *op) {
+  (void)op;
+  for (size_t i = 0; i < p->spec->nlimits; i++) {
+    const struct bk_sandbox_limit *l = &p->spec->limits[i];
+    struct rlimit limit = {l->soft == UINT64_MAX ? RLIM_INFINITY : l->soft,
+                           l->hard == UINT64_MAX ? RLIM_INFINITY : l->hard};
+    if (setrlimit((__rlimit_resource_t)l->resource, &limit)) return -1;
+  }
+  return 0;
+}
+
 /* No magic link may lead out (CVE-2024-21626: WORKDIR /proc/self/fd/N). */
 static int do_cwd(struct plan *p, const struct op *op) {
   (void)op;
@@ -199,6 +210,7 @@ static int (*const steps[OP_COUNT])(struct plan *p, const struct op *op) = {
     [OP_LOOPBACK] = do_loopback,
     [OP_STDIO] = do_stdio,
     [OP_CLOSE] = do_close,
+    [OP_LIMITS] = do_limits,
     [OP_CWD] = do_cwd,
     [OP_BOUNDING] = do_bounding,
     [OP_SECCOMP] = do_seccomp,

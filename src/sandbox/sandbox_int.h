@@ -30,6 +30,7 @@ enum op_kind {
   OP_LOOPBACK,
   OP_STDIO,
   OP_CLOSE, /* every descriptor but the standard streams and the parent's pidfd */
+  OP_LIMITS,
   OP_CWD,
   OP_BOUNDING,
   OP_SECCOMP,

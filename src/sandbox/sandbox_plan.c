@@ -192,6 +192,7 @@ void sandbox_plan(struct plan *p) {
   if (s->hostname) add_simple(p, OP_HOSTNAME);
   if (s->private_net) add_simple(p, OP_LOOPBACK);
   add_simple(p, OP_CLOSE);
+  if (s->nlimits) add_simple(p, OP_LIMITS);
   add_simple(p, OP_CWD);
   if (!insecure) add_simple(p, OP_BOUNDING);
   /* Loading a filter needs CAP_SYS_ADMIN, or no_new_privs: before the one is given up, or after the

@@ -77,6 +77,7 @@ static const char *const verbs[OP_COUNT] = {
     [OP_LOOPBACK] = "bring up loopback",
     [OP_STDIO] = "connect standard streams",
     [OP_CLOSE] = "close descriptors",
+    [OP_LIMITS] = "set resource limits",
     [OP_CWD] = "change to working directory",
     [OP_BOUNDING] = "drop capabilities",
     [OP_SECCOMP] = "load seccomp filter",

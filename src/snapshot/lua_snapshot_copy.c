@@ -22,7 +22,7 @@ struct copy_job {
   struct bk_job job;
   struct strings layers; /* of the source */
   bool context;          /* one plain directory instead of layers */
-  struct bk_ignore *ignore, *excludes;
+  struct bk_ignore *ignore, *excludes, *includes;
   struct strings sources;
   char *cache;
   /* scan */
@@ -49,6 +49,7 @@ static void release(struct bk_job *job) {
   strings_free(&j->lowers);
   bk_ignore_free(j->ignore);
   bk_ignore_free(j->excludes);
+  bk_ignore_free(j->includes);
   bk_roots_free(&j->scanned.roots);
   for (size_t i = 0; i < j->n_inlines; i++) {
     free((char *)j->inlines[i].name);
@@ -92,6 +93,24 @@ static bool copy_patterns(lua_State *L, const char *name, struct bk_ignore **out
   return ok;
 }
 
+/* Option includes: patterns of what alone is wanted, as an ignore list that hides the rest. */
+static bool copy_includes(lua_State *L, struct copy_job *j, struct bk_err *err) {
+  const char **v;
+  size_t n = bk_opt_strv(L, 1, "includes", &v);
+  bool ok = true;
+  if (v) {
+    char **lines = bk_calloc(n + 2, sizeof *lines);
+    lines[0] = bk_strdup("**");
+    for (size_t i = 0; i < n; i++) lines[i + 1] = bk_asprintf("!%s", v[i]);
+    ok = bk_ignore_new((const char *const *)lines, n + 1, &j->includes, err) == 0;
+    for (size_t i = 0; i <= n; i++) free(lines[i]);
+    free(lines);
+  }
+  lua_pop(L, 1);
+  if (!ok) bk_err_wrap(err, "includes");
+  return ok;
+}
+
 /* { root= } or { lowers= } at idx: where files are read. */
 static void copy_place(lua_State *L, int idx, struct copy_job *j) {
   const char *root = bk_opt_str(L, idx, "root", NULL, NULL);
@@ -112,6 +131,7 @@ static int open_place(struct copy_job *j, struct bk_view **view, struct bk_selec
   *sel = (struct bk_selection){.view = *view,
                                .ignore = j->context ? j->ignore : NULL,
                                .excludes = j->excludes,
+                               .includes = j->includes,
                                .place = j->context ? "the build context" : "the image or stage",
                                .cancel = &j->job.cancel};
   return 0;
@@ -147,7 +167,9 @@ static const char *type_of(const struct stat *st) {
 
 static int scan_done(lua_State *L, struct bk_job *job) {
   const struct bk_scan_result *r = &((struct copy_job *)job)->scanned;
-  lua_createtable(L, 0, 4);
+  lua_createtable(L, 0, 5);
+  lua_pushinteger(L, (lua_Integer)r->entries);
+  lua_setfield(L, -2, "entries");
   lua_pushstring(L, r->digest);
   lua_setfield(L, -2, "digest");
   lua_pushinteger(L, (lua_Integer)r->files);
@@ -179,8 +201,8 @@ static struct copy_job *job_new(lua_State *L, int (*run)(struct bk_job *, struct
 }
 
 static int l_scan(lua_State *L) {
-  static const char *const names[] = {"root",     "lowers", "paths",     "ignore",
-                                      "excludes", "cache",  "userxattr", NULL};
+  static const char *const names[] = {"root",     "lowers", "paths",     "ignore",  "excludes",
+                                      "includes", "cache",  "userxattr", NULL};
   struct bk_err err;
   luaL_checktype(L, 1, LUA_TTABLE);
   bk_opts(L, 1, names);
@@ -189,7 +211,7 @@ static int l_scan(lua_State *L) {
   if (!copy_strv(L, 1, "paths", &j->sources)) return luaL_error(L, "option 'paths' is required");
   j->cache = copy_str(L, 1, "cache");
   if (!copy_patterns(L, "ignore", &j->ignore, &err) ||
-      !copy_patterns(L, "excludes", &j->excludes, &err))
+      !copy_patterns(L, "excludes", &j->excludes, &err) || !copy_includes(L, j, &err))
     return bk_lua_fail(L, &err);
   return bk_job_await(L, &j->job, scan_done);
 }
@@ -287,7 +309,7 @@ static int l_copy(lua_State *L) {
   static const char *const names[] = {
       "from",  "sources", "dest", "lowers", "upper", "chown",          "chmod",     "ignore",
       "excludes", "link", "unpack", "inline", "epoch", "preserve_owner", "userxattr", "now",
-      "rootless", "expect", "cache", "reuse", NULL};
+      "rootless", "expect", "cache", "reuse", "includes", NULL};
   static const char *const from_names[] = {"root", "lowers", NULL};
   struct bk_err err;
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -310,7 +332,7 @@ static int l_copy(lua_State *L) {
   copy_flags(L, j);
   copy_inlines(L, j);
   if (!copy_patterns(L, "ignore", &j->ignore, &err) ||
-      !copy_patterns(L, "excludes", &j->excludes, &err))
+      !copy_patterns(L, "excludes", &j->excludes, &err) || !copy_includes(L, j, &err))
     return bk_lua_fail(L, &err);
   return bk_job_await(L, &j->job, copy_done);
 }

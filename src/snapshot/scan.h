@@ -15,6 +15,7 @@ struct bk_scan_opts {
 
 struct bk_scan_result {
   char digest[BK_DIGEST_TEXT];
+  uint64_t entries;      /* everything selected; of a directory that is a root what is in it */
   uint64_t files, bytes; /* everything but directories; bytes of regular files */
   struct bk_roots roots;
 };

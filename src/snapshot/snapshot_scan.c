@@ -82,6 +82,7 @@ static int collect(void *ud, const struct bk_found *f, struct bk_err *err) {
   if ((s->n & (s->n + 1)) == 0)
     s->items = bk_reallocarray(s->items, 2 * s->n + 2, sizeof *s->items);
   s->items[s->n++] = it;
+  s->out->entries++;
   it->rel = keep(s, f->rel);
   it->st = f->ent->st;
   if (type != S_IFDIR) s->out->files++;

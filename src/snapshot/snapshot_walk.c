@@ -208,7 +208,7 @@ struct level {
   struct bk_found found;
   size_t rel_len; /* found.rel is this much of walk.rel, set when it is visited */
   bool visited;
-  uint64_t *ignore, *exclude; /* states */
+  uint64_t *ignore, *exclude, *include; /* states */
 };
 
 struct walk {
@@ -229,16 +229,30 @@ static int visit_level(struct walk *w, struct level *l, struct bk_err *err) {
   return w->visitor->visit(w->visitor->ud, &l->found, err);
 }
 
-/* Whether the current path is excluded. *closed: nothing below it can be included again. */
-static bool excluded(struct walk *w, const struct level *up, uint64_t *ignore, uint64_t *exclude,
-                     bool *closed) {
+/* Whether the current path is excluded by one of the matchers. *closed: nothing below it can be
+ * included again. l (NULL for what is no directory) gets the states for what is below. */
+static bool excluded(struct walk *w, const struct level *up, struct level *l, bool *closed) {
   const struct bk_selection *s = w->sel;
-  bool a = bk_ignore_match(s->ignore, w->full.p, w->full.len, up->ignore, ignore, NULL);
-  bool b = bk_ignore_match(s->excludes, w->rel.p, w->rel.len, up->exclude, exclude, NULL);
+  const char *full = w->full.p, *rel = w->rel.p;
+  size_t n = w->full.len, m = w->rel.len;
+  bool a = bk_ignore_match(s->ignore, full, n, up->ignore, l ? l->ignore : NULL, NULL);
+  bool b = bk_ignore_match(s->excludes, rel, m, up->exclude, l ? l->exclude : NULL, NULL);
+  bool c = bk_ignore_match(s->includes, rel, m, up->include, l ? l->include : NULL, NULL);
   if (closed)
-    *closed = (a && !bk_ignore_may_include(s->ignore, w->full.p, w->full.len)) ||
-              (b && !bk_ignore_may_include(s->excludes, w->rel.p, w->rel.len));
-  return a || b;
+    *closed = (a && !bk_ignore_may_include(s->ignore, full, n)) ||
+              (b && !bk_ignore_may_include(s->excludes, rel, m)) ||
+              (c && !bk_ignore_may_include(s->includes, rel, m));
+  return a || b || c;
+}
+
+/* Room for the states of all matchers; the caller frees. */
+static uint64_t *make_states(const struct bk_selection *s, struct level *l) {
+  size_t a = bk_ignore_words(s->ignore), b = bk_ignore_words(s->excludes);
+  uint64_t *states = bk_calloc(a + b + bk_ignore_words(s->includes) + 1, sizeof *states);
+  l->ignore = states;
+  l->exclude = states + a;
+  l->include = states + a + b;
+  return states;
 }
 
 static int walk_dir(struct walk *w, struct level *l, struct bk_err *err);
@@ -248,17 +262,14 @@ static int walk_item(struct walk *w, struct level *up, const struct bk_view_item
   struct level l = {.up = up, .rel_len = w->rel.len};
   l.found = (struct bk_found){w->rel.p, item->name, up->found.ent->dir, &item->ent};
   if (!item->ent.dir) {
-    if (excluded(w, up, NULL, NULL, NULL)) return 0;
+    if (excluded(w, up, NULL, NULL)) return 0;
     if (visit_level(w, up, err)) return -1;
     w->any = true;
     return w->visitor->visit(w->visitor->ud, &l.found, err);
   }
-  size_t a = bk_ignore_words(w->sel->ignore), b = bk_ignore_words(w->sel->excludes);
-  cleanup_free uint64_t *states = bk_calloc(a + b + 1, sizeof *states);
-  l.ignore = states;
-  l.exclude = states + a;
+  cleanup_free uint64_t *states = make_states(w->sel, &l);
   bool closed;
-  if (!excluded(w, up, l.ignore, l.exclude, &closed)) {
+  if (!excluded(w, up, &l, &closed)) {
     if (visit_level(w, &l, err)) return -1;
   } else if (closed) {
     return 0;
@@ -297,10 +308,9 @@ int bk_walk(const struct bk_selection *sel, const struct bk_root *root,
     if (bk_ignore_path(sel->excludes, root->name, NULL, NULL)) return 0;
     return visitor->visit(visitor->ud, &top, err);
   }
-  size_t a = bk_ignore_words(sel->ignore), b = bk_ignore_words(sel->excludes);
-  uint64_t *states = bk_calloc(a + b + 1, sizeof *states);
-  struct level l = {.found = top, .ignore = states, .exclude = states + a};
-  if (a) bk_ignore_path(sel->ignore, root->path, l.ignore, NULL);
+  struct level l = {.found = top};
+  uint64_t *states = make_states(sel, &l);
+  if (bk_ignore_count(sel->ignore)) bk_ignore_path(sel->ignore, root->path, l.ignore, NULL);
   bk_buf_str(&w.rel);
   bk_buf_adds(&w.full, root->path);
   rc = root->hidden_by < 0 ? visit_level(&w, &l, err) : 0;

@@ -12,6 +12,7 @@ struct bk_selection {
   struct bk_view *view;
   const struct bk_ignore *ignore;   /* against paths from the view's root; may be NULL */
   const struct bk_ignore *excludes; /* against paths below each source; may be NULL */
+  const struct bk_ignore *includes; /* likewise; "**" and then "!x" for what alone is wanted */
   const char *place;                /* for messages: "the build context", "the stage" … */
   const atomic_bool *cancel;        /* may be NULL */
 };

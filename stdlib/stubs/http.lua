@@ -12,7 +12,8 @@ local M = {}
 ---@field headers? table<string, string>
 ---@field body? string
 ---@field body_file? string path; sent with its length, read as it goes
----@field out_file? string path that gets a 2xx body: appears complete or not at all; no size limit
+---@field out_file? string path that gets a 2xx body: appears complete or not at all; see max_file
+---@field max_file? integer bytes of out_file (0 = no limit); more is http.too_large
 ---@field max_body? integer bytes of a body in memory (16 MiB); a 2xx body beyond it is
 --- http.too_large, another one is cut
 ---@field timeout? number seconds for everything (0 = none)

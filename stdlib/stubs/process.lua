@@ -173,4 +173,17 @@ function M.cpus() end
 ---@return integer
 function M.max_rss() end
 
+---@class bakery.process.relay closes with <close>; a collected one is closed too
+local Relay = {}
+
+--- Ends its connections and removes the socket.
+function Relay:close() end
+
+--- Makes a Unix socket whose connections are passed on to another one, by a thread of its own: who may
+--- use it is said by mode, uid and gid, and the other side sees this process.
+---@param opts { listen: string, connect: string, mode?: integer, uid?: integer, gid?: integer } mode: default 0600
+---@return bakery.process.relay|nil
+---@return table? err errno names
+function M.relay(opts) end
+
 return M

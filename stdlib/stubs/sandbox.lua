@@ -59,6 +59,7 @@ function M.enter() end
 ---@field stderr? integer
 ---@field userxattr? boolean layers carry user.overlay.* (rootless)
 ---@field security? "default"|"strict"|"insecure" strict: no_new_privs; insecure: no isolation of privileges
+---@field limits? { resource: integer, soft: integer, hard: integer }[] as setrlimit(2) has them; -1: none
 ---@field shm_size? integer bytes, default 64 MiB
 ---@field add_hosts? string[] "name:address"
 ---@field resolv_conf? string|false file; default the host's, false: the image's own

@@ -106,16 +106,16 @@ function snapshot.mkdir(opts) end
 --- contents, link targets and kept extended attributes (owners too for `lowers`), never times or
 --- places; its form is in src/snapshot/scan.h. Literal paths must exist, wildcards may match nothing.
 ---@param opts { root?: string, lowers?: string[], paths: string[], ignore?: string[], excludes?: string[],
---- cache?: string, userxattr?: boolean } root: a context directory, or lowers: layers, lowest first;
---- ignore: lines of an ignore file (contexts only); excludes: patterns relative to each source; cache:
+--- includes?: string[], cache?: string, userxattr?: boolean } root: a context directory, or lowers: layers, lowest first;
+--- ignore: lines of an ignore file (contexts only); excludes: patterns relative to each source; includes: likewise, of what alone is wanted; cache:
 --- stat cache file
----@return { digest: string, files: integer, bytes: integer, matches: { source: string, path: string, type: string }[] }|nil
+---@return { digest: string, entries: integer, files: integer, bytes: integer, matches: { source: string, path: string, type: string }[] }|nil
 ---@return table? err snapshot.not_found, snapshot.changed, glob.syntax (where "line N"), errno names
 function snapshot.scan(opts) end
 
 --- COPY and ADD without mounts (async): makes `upper` a layer directory in overlay form.
 ---@param opts { from: { root?: string, lowers?: string[] }, sources?: string[], dest: string, lowers: string[],
---- upper: string, chown?: string, chmod?: string, ignore?: string[], excludes?: string[], link?: boolean,
+--- upper: string, chown?: string, chmod?: string, ignore?: string[], excludes?: string[], includes?: string[], link?: boolean,
 --- unpack?: boolean, inline?: { name: string, data: string, mode?: integer }[], epoch?: integer, now?: integer,
 --- preserve_owner?: boolean, rootless?: boolean, expect?: string, cache?: string, reuse?: string,
 --- userxattr?: boolean }

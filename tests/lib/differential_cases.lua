@@ -135,6 +135,7 @@ case {
   name = "COPY --chmod by number",
   files = { ["d/sub/f"] = "f", g = "g", ["run.sh"] = "#!/bin/sh\n" },
   tweak = function(dir) sh(dir, "ln -s f d/sub/l") end,
+  kit = { setuid = "20.10 takes only the lower nine bits" },
   text = [[
 COPY --chmod=755 g /bin/g
 COPY --chmod=0600 run.sh /run.sh
@@ -225,6 +226,7 @@ COPY --from=0 out/s* /wild/
 case {
   name = "stages: FROM a stage, by number and by name, unused ones",
   whole = true,
+  kit = { ["history.6"] = "20.10 leaves inherited values out" },
   text = [[
 ARG TAIL=last
 FROM scratch AS base
@@ -254,6 +256,7 @@ case {
   name = "stage names in any case",
   only = "buildah tells upper and lower case apart",
   whole = true,
+  old = "20.10 wants the names lower case",
   text = "FROM scratch AS Made\nCOPY base/etc /etc\nFROM mADE AS other\nFROM scratch\nCOPY --from=OTHER /etc/group /g\n",
   expect = { g = "file" },
 }
@@ -270,6 +273,7 @@ case {
   name = "COPY over files of lower layers: linked, replaced, deleted ones",
   files = { ["d/one"] = "1", ["new/one"] = "other", ["new/gone"] = "back", ["dirs/bin/more"] = "m", ["dirs/tmp/x"] = "x" },
   tweak = function(dir) sh(dir, "ln d/one d/two; chmod 700 dirs/tmp; ln -s /etc new/etc; mkfifo new/fifo") end,
+  kit = { ["d/fifo"] = "the transfer of a context leaves fifos out" },
   text = "COPY d /d\nRUN echo > /d/gone && rm /d/gone && mkdir /d/was && echo > /d/was/x && rm -r /d/was\nCOPY new/one /d/one\nCOPY new /d\nCOPY d /d/was\n"
     .. "COPY dirs /\nCOPY d/two /bin/cat/../../d/two\n",
   expect = { ["d/one"] = "file 0644 0:0 1600000000 5 ", ["d/two"] = "file 0644 0:0 1600000000 1 ", ["d/gone"] = "file", tmp = "dir 0700",
@@ -279,6 +283,7 @@ case {
 case {
   name = "COPY --chmod: new parents",
   files = { ["d/f"] = "f" },
+  kit = { new = "20.10 makes parents 0755", ["new/deep"] = "the same", file = "the same", ["file/deep"] = "the same" },
   text = "COPY --chmod=0700 d /new/deep\nCOPY --chmod=0700 d/f /file/deep/f\n",
   skip = { new = "buildah makes new directories 0755", ["new/deep"] = "the same", file = "the same", ["file/deep"] = "the same" },
   expect = { new = "dir 0700", ["new/deep"] = "dir 0700", ["new/deep/f"] = "file 0700" },
@@ -465,6 +470,7 @@ case { name = "a failing RUN stops the build", text = "RUN true\nRUN echo no; ex
 case {
   name = "heredocs",
   only = "buildah 1.28 does not know them",
+  old = "20.10 does not know them",
   text = "RUN <<EOF\necho one > /one\necho \"$PATH\" > /path\nEOF\nRUN <<-'X' cat > /two\n\tkept $PATH\n\tX\n"
     .. "COPY <<A <<\"B\" /files/\nexpanded $PATH\nA\nnot $PATH\nB\n"
     .. "COPY --chmod=700 --chown=5:6 <<run.sh /run.sh\n#!/bin/sh\nrun.sh\n",
@@ -477,6 +483,7 @@ case {
 case {
   name = "WORKDIR: created, relative, expanded, and as base of destinations",
   files = { f = "f", ["d/x"] = "x" },
+  kit = { ["config.WorkingDir"] = "20.10 keeps the slash at the end", ["history.14"] = "the same" },
   text = [[
 ENV SUB=expanded
 WORKDIR /srv
@@ -523,6 +530,7 @@ RUN echo "$SET|$EMPTY|$UNSET|$A|$N|$Q3" > /seen
 case {
   name = "ARG: before FROM, defaults from others, the same name again",
   whole = true,
+  kit = { ["history.4"] = "20.10 leaves inherited values out", ["history.12"] = "20.10 names an argument twice" },
   text = [[
 ARG VERSION=1
 ARG NAME=v${VERSION}

@@ -90,7 +90,7 @@ describe("parser directives", function()
     local ast = parse(join("#   syntax = docker/dockerfile:1   ", "#escape = `", "# check=skip=A,B;error=true", "FROM a"))
     assert.are.same({ syntax = { value = "docker/dockerfile:1", line = 1 }, escape = { value = "`", line = 2 },
       check = { value = "skip=A,B;error=true", line = 3 } }, ast.directives)
-    assert.are.same({ skip = { A = true, B = true }, error = true }, ast.check)
+    assert.are.same({ skip = { A = true, B = true }, experimental = {}, error = true }, ast.check)
     assert.are.same({}, ast.warnings)
   end)
 
@@ -388,15 +388,27 @@ end)
 
 describe("static warnings", function()
   local rows = {
-    { join("FROM a", "CMD a", "CMD b"), "MultipleInstructionsDisallowed", 3 },
-    { join("FROM a", "CMD a", "FROM b", "CMD b"), nil },
-    { join("FROM a", "ENTRYPOINT a", "ENTRYPOINT b"), "MultipleInstructionsDisallowed", 3 },
+    { join("FROM a", "CMD [\"a\"]", "CMD [\"b\"]"), "MultipleInstructionsDisallowed", 3 },
+    { join("FROM a", "CMD [\"a\"]", "FROM b", "CMD [\"b\"]"), nil },
+    { join("FROM a", "ENTRYPOINT [\"a\"]", "ENTRYPOINT [\"b\"]"), "MultipleInstructionsDisallowed", 3 },
     { join("FROM a", "HEALTHCHECK NONE", "HEALTHCHECK CMD b"), "MultipleInstructionsDisallowed", 3 },
     { join("FROM a", "MAINTAINER x"), "MaintainerDeprecated", 2 },
     { join("FROM a", "ENV A b"), "LegacyKeyValueFormat", 2 }, { join("FROM a", "LABEL A b"), "LegacyKeyValueFormat", 2 },
     { join("FROM a", "ENV DB_PASSWORD=b"), "SecretsUsedInArgOrEnv", 2 },
     { join("FROM a", "ARG GITHUB_TOKEN"), "SecretsUsedInArgOrEnv", 2 },
     { join("FROM a", "ARG PUBLIC_KEY TOKENIZER MONKEY"), nil },
+    { join("FROM a", "CMD a"), "JSONArgsRecommended", 2 }, { join("FROM a", "ENTRYPOINT a b"), "JSONArgsRecommended", 2 },
+    { join("FROM a", 'SHELL ["/bin/bash", "-c"]', "CMD a"), nil },
+    { join("FROM a", 'SHELL ["x"]', "FROM b", "CMD a"), "JSONArgsRecommended", 4 },
+    { join("FROM a AS Base"), "StageNameCasing", 1 }, { join("FROM a as base"), "FromAsCasing", 1 },
+    { join("from a as base"), nil }, { join("FROM a", "run b", "RUN c"), "ConsistentInstructionCasing", 2 },
+    { join("FROM a", "Run b"), "ConsistentInstructionCasing", 2 }, { join("from a", "run b", "RUN c"), "ConsistentInstructionCasing", 3 },
+    { join("FROM --platform=linux/arm64 a"), "FromPlatformFlagConstDisallowed", 1 },
+    { join("FROM --platform=linux/arm64 a AS build-arm64"), nil }, { join("FROM --platform=$BUILDPLATFORM a"), nil },
+    { join("# other", "ARG X", "FROM a"), nil },
+    { join("# check=experimental=all", "# other", "ARG X", "FROM a"), "InvalidDefinitionDescription", 3 },
+    { join("# check=experimental=InvalidDefinitionDescription", "# X good", "ARG X", "FROM a"), nil },
+    { join("# check=skip=StageNameCasing;experimental=all", "FROM a AS Base"), nil },
     { join("FROM a AS scratch"), "ReservedStageName", 1 }, { join("FROM a", "RUN"), "EmptyCommand", 2 },
   }
   for _, row in ipairs(rows) do

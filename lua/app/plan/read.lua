@@ -1,6 +1,7 @@
 --- Reads a plan document back (`--plan-file`) and checks everything that later stages rely on.
 local document = require "app.plan.document"
 local fs = require "bakery.fs"
+local inputs = require "app.plan.inputs"
 local json = require "bakery.json"
 local problems = require "app.project.problems"
 
@@ -37,14 +38,42 @@ local function is_relative(value)
   return not ("/" .. value .. "/"):find("/../", 1, true)
 end
 
-local function is_secrets(value)
-  if type(value) ~= "table" or not value[1] then return false end
-  for _, item in ipairs(value) do
-    local good = is_object(item) and item.type == "env" and is_text(item.id) and is_text(item.env)
-    if not good then return false end
+local function is_bool(value) return type(value) == "boolean" end
+
+-- A list whose items `good` accepts.
+local function list_of(good)
+  return function(value)
+    if type(value) ~= "table" or value == json.null then return false end
+    for i, item in pairs(value) do
+      if math.type(i) ~= "integer" or not good(item) then return false end
+    end
+    return true
+  end
+end
+
+-- A plan names nothing outside its project: that is for the command line alone.
+local is_secrets = list_of(function(item)
+  local secret = (type(item) == "string" or is_object(item)) and inputs.secret(item)
+  return secret and (secret.src == nil or is_relative(secret.src)) or false
+end)
+local is_relative_list = list_of(is_relative)
+local is_ssh = list_of(function(item)
+  if type(item) == "string" then return not item:find("=", 1, true) end
+  return is_object(item) and is_text(item.id) and (item.paths == nil or is_relative_list(item.paths))
+end)
+local function is_contexts(value)
+  if not is_map_of_texts(value) then return false end
+  for _, text in json.pairs(value) do
+    local kind = inputs.context(text)
+    local path = kind == "dir" and text or kind == "oci-layout" and text:sub(14)
+    if path and not is_relative(path) then return false end
   end
   return true
 end
+local is_annotations = list_of(function(item) return type(item) == "string" and inputs.annotation(item) ~= nil end)
+local is_ulimits = list_of(function(item) return type(item) == "string" and inputs.ulimit(item) ~= nil end)
+local function is_size(value) return type(value) == "string" and inputs.size(value) ~= nil end
+local function is_network(value) return value == "host" or value == "none" or value == "default" end
 
 local function is_cache(value)
   if type(value) ~= "table" then return false end
@@ -64,7 +93,16 @@ local TARGET = {
   { "platforms", is_list_of_texts, "a list of texts", required = true },
   { "cache-from", is_cache, "a list of cache entries" },
   { "cache-to", is_cache, "a list of cache entries" },
-  { "secret", is_secrets, "a list of {type: env, id, env}" },
+  { "secret", is_secrets, "a list of {type: env, id, env} or {type: file, id, src: a path inside the project}" },
+  { "contexts", is_contexts, "an object of images, targets, URLs and paths inside the project" },
+  { "ssh", is_ssh, "a list of ids or {id, paths inside the project}" },
+  { "annotations", is_annotations, "a list of [LEVEL:]NAME=VALUE" },
+  { "extra-hosts", is_map_of_texts, "an object of addresses" },
+  { "shm-size", is_size, "a size such as 128m" },
+  { "ulimits", is_ulimits, "a list of NAME=SOFT[:HARD]" },
+  { "network", is_network, "host, none or default" },
+  { "no-cache", is_bool, "true or false" },
+  { "no-cache-filter", is_list_of_texts, "a list of stages" },
 }
 
 local EXTRA = {

@@ -3,6 +3,7 @@ local fault = require "bakery.containerfile.fault"
 local flags = require "bakery.containerfile.flags"
 local heredoc = require "bakery.containerfile.heredoc"
 local mounts = require "bakery.containerfile.mounts"
+local remote = require "bakery.containerfile.remote"
 local resolve = require "bakery.containerfile.resolve"
 local values = require "bakery.containerfile.values"
 
@@ -67,6 +68,9 @@ local function arg_value(s, key, default)
   return value
 end
 
+-- Arguments that speak to the builder alone: no command sees them.
+local NOT_ENV = { BUILDKIT_SBOM_SCAN_CONTEXT = true, BUILDKIT_SBOM_SCAN_STAGE = true }
+
 function on.ARG(s, ins)
   local text = { "ARG" }
   for _, arg in ipairs(ins.args) do
@@ -81,7 +85,7 @@ function on.ARG(s, ins)
         s:warn("ArgAfterEnv", ("ARG %s overrides the ENV of that name while building; buildah and "
           .. "the classic builder let ENV win"):format(key))
       end
-      s:set_env(key, value)
+      if not NOT_ENV[key] then s:set_env(key, value) end
       text[#text + 1] = key .. "=" .. value
     else
       text[#text + 1] = key
@@ -205,19 +209,6 @@ end
 
 -- --- COPY and ADD ------------------------------------------------------------------------------
 
--- "http", "git" or nil for a local path.
-local function remote_kind(source)
-  local lower = source:lower()
-  if lower:find("^git@[^:/]+:") or lower:find("^git://") or lower:find("^ssh://") then
-    return "git"
-  end
-  if lower:find("^https?://") then
-    local path = source:match("^[^?#]*")
-    return path:find("%.git/?$") and "git" or "http"
-  end
-  return nil
-end
-
 local function inline_files(s, ins)
   local out = {}
   for i, doc in ipairs(ins.heredocs) do
@@ -255,7 +246,7 @@ local function copy_sources(s, ins)
   local sources, remotes = {}, {}
   for i, word in ipairs(ins.sources) do
     local source = s:expand(word)
-    local kind = remote_kind(source)
+    local kind = remote.kind(source)
     if kind and ins.name == "COPY" then
       fault.raise("usage", ("COPY cannot take the %s source '%s'"):format(
         kind == "git" and "git" or "URL", source), nil, "use ADD")
@@ -389,6 +380,10 @@ function on.EXPOSE(s, ins)
       if has_host then
         s:warn("ExposeInvalidFormat", ("EXPOSE '%s': host address and port have no effect")
           :format(spec))
+      end
+      local proto = spec:match("/([^/]*)$")
+      if proto and proto ~= proto:lower() then
+        s:warn("ExposeProtoCasing", ("EXPOSE '%s': the protocol should be lower case"):format(spec))
       end
       for _, port in ipairs(ports) do
         s.config.ExposedPorts[port] = true

@@ -145,7 +145,7 @@ local function read_from(ins, rest, cx)
   end
   ins.image = words[1]
   if words[3] then
-    ins.as = words[3]:lower()
+    ins.as, ins.as_word, ins.as_name = words[3]:lower(), words[2], words[3]
     if not ins.as:find("^[a-z][a-z0-9._-]*$") then
       usage(cx, ("invalid name for build stage: '%s'"):format(words[3]),
         "a name begins with a letter and holds letters, digits, '-', '_' and '.'")

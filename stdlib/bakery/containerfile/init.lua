@@ -1,5 +1,6 @@
 --- The Containerfile language: parser, stages, variable expansion, and an evaluator that turns the
 --- instructions of a stage into resolved build steps. No I/O; see README.md for the dialect.
+local checks = require "bakery.containerfile.checks"
 local expand = require "bakery.containerfile.expand"
 local fault = require "bakery.containerfile.fault"
 local flags = require "bakery.containerfile.flags"
@@ -8,6 +9,7 @@ local ignore = require "bakery.containerfile.ignore"
 local mounts = require "bakery.containerfile.mounts"
 local parser = require "bakery.containerfile.parser"
 local platform = require "bakery.containerfile.platform"
+local remote = require "bakery.containerfile.remote"
 local resolve = require "bakery.containerfile.resolve"
 local state = require "bakery.containerfile.state"
 
@@ -60,6 +62,22 @@ containerfile.platform = platform.canonical
 
 ---Go duration in nanoseconds, or nil.
 containerfile.duration = flags.duration
+
+---Bytes of a size such as "64m", or nil.
+containerfile.size = flags.size
+
+---"http" or "git" when a source or context is one of these, else nil.
+containerfile.remote = remote.kind
+
+---Parts of a git source: { url=, ref=, subdir=, checksum=, keep_git_dir=, submodules= }.
+---@param source string
+containerfile.git = fault.guard(remote.git)
+
+---File name of an ADDed URL.
+containerfile.url_filename = remote.filename
+
+---Rules of BuildKit's linter: name -> true, or false for an experimental one.
+containerfile.checks = checks.rules
 
 ---Names of all instructions, sorted.
 containerfile.instructions = grammar.names

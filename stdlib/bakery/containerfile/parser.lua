@@ -1,4 +1,5 @@
 -- Text to instructions.
+local checks = require "bakery.containerfile.checks"
 local fault = require "bakery.containerfile.fault"
 local flags = require "bakery.containerfile.flags"
 local grammar = require "bakery.containerfile.grammar"
@@ -27,7 +28,7 @@ local function instruction(lx, logical, s, base)
   local words, args, args_at = text.flags(rest or "")
   local line, col = lexer.position(logical, base + 1)
   local ins = {
-    name = name, line = line, col = col, end_line = logical.end_line, original = body,
+    name = name, word = word, line = line, col = col, end_line = logical.end_line, original = body,
     comments = base == 0 and logical.comments or {}, heredocs = {}, file = lx.file,
     source_lines = { logical.line, logical.end_line },
   }
@@ -84,20 +85,6 @@ local function finish_onbuild(ins)
   ins.expression = expression
 end
 
--- `# check=skip=A,B;error=true`.
-local function check_options(directive)
-  local out = { skip = {}, error = false }
-  for part in (directive and directive.value or ""):gmatch("[^;]+") do
-    local key, value = part:match("^%s*(%a+)%s*=%s*(.-)%s*$")
-    if key == "skip" then
-      for rule in value:gmatch("[^,%s]+") do out.skip[rule] = true end
-    elseif key == "error" then
-      out.error = flags.boolean(value) or false
-    end
-  end
-  return out
-end
-
 local function check_syntax(lx)
   local directive = lx.directives.syntax
   if directive and not directive.value:find("docker/dockerfile", 1, true) then
@@ -129,10 +116,10 @@ local function check_order(lx, list)
   end
 end
 
-local function filter_warnings(list, skip)
+local function filter_warnings(list, options)
   local out = {}
   for _, w in ipairs(list) do
-    if not skip.all and not skip[w.rule] then out[#out + 1] = w end
+    if checks.wanted(options, w.rule) then out[#out + 1] = w end
   end
   table.sort(out, function(a, b)
     if a.line ~= b.line then return a.line < b.line end
@@ -166,9 +153,12 @@ function parser.parse(source, opts)
   if #list == 0 then
     fault.raise("syntax", "file with no instructions", lx:at(1, 1))
   end
-  if not opts.trigger then check_order(lx, list) end
+  if not opts.trigger then
+    check_order(lx, list)
+    checks.run(list, function(rule, message, line) lx:warn(rule, message, line) end)
+  end
   check_syntax(lx)
-  local check = check_options(lx.directives.check)
+  local check = checks.options(lx.directives.check and lx.directives.check.value)
   return {
     name = lx.file.name,
     file = lx.file,
@@ -176,7 +166,7 @@ function parser.parse(source, opts)
     directives = lx.directives,
     check = check,
     instructions = list,
-    warnings = filter_warnings(lx.warnings, check.skip),
+    warnings = filter_warnings(lx.warnings, check),
   }
 end
 

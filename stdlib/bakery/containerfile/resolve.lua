@@ -1,4 +1,5 @@
 -- Stages: FROM references, who needs whom, and which of them a target needs at all.
+local checks = require "bakery.containerfile.checks"
 local expand = require "bakery.containerfile.expand"
 local fault = require "bakery.containerfile.fault"
 local mounts = require "bakery.containerfile.mounts"
@@ -79,7 +80,7 @@ local function global_scope(plan, ast, last_name, opts)
   for name in pairs(env) do
     if plan.build_args[name] then env[name] = plan.build_args[name] end
   end
-  plan.declared = {}
+  plan.declared, plan.default_args = {}, setmetatable({}, { __index = env })
   for _, ins in ipairs(ast.instructions) do
     if ins.name == "FROM" then break end
     for _, arg in ipairs(ins.args) do
@@ -89,12 +90,25 @@ local function global_scope(plan, ast, last_name, opts)
           value = expand.raw(arg.value, env, { escape = ast.escape })
         end
         if value ~= nil then env[arg.key] = value end
+        plan.default_args[arg.key] = arg.value
+          and expand.expand(arg.value, plan.default_args, { escape = ast.escape }) or ""
       end)
       if not ok then fault.relocate(err, place(ins, ast.file)) end
       plan.declared[arg.key] = true
     end
   end
   return env
+end
+
+-- Without build arguments the base must be a reference too.
+local function check_default(plan, ast, ins, word)
+  if not word:find("$", 1, true) then return end
+  local value = expand.expand(word, plan.default_args, { escape = ast.escape })
+  if not value or value == "" or value:find("[:/@]$") or value:find("^[:/@]") or value:find("//", 1, true)
+    or value:find("[:@]@") or value:find("/:") then
+    plan:warn("InvalidDefaultArgInFrom", ("without --build-arg the base '%s' is '%s', which is no image"):format(word, value or ""),
+      ins.line)
+  end
 end
 
 local function expand_from(plan, ast, ins, word, what)
@@ -110,6 +124,7 @@ local function expand_from(plan, ast, ins, word, what)
         :format(name), ins.line)
     end
   end
+  if what == "the base of FROM" then check_default(plan, ast, ins, word) end
   if value == "" then
     local hint = names[1] and ("$%s is not set"):format(names[1]) or nil
     fault.raise("from", ("%s is empty: '%s'"):format(what, word), place(ins, ast.file), hint)
@@ -410,8 +425,9 @@ function resolve.stages(ast, opts)
   unused_args(plan, ast)
   check_frontend(plan)
   for _, w in ipairs(ast.warnings) do plan.warnings[#plan.warnings + 1] = w end
-  plan.warnings = parser.filter_warnings(plan.warnings, ast.check.skip)
-  plan.check = ast.check
+  plan.check = plan.build_args.BUILDKIT_DOCKERFILE_CHECK and checks.options(plan.build_args.BUILDKIT_DOCKERFILE_CHECK)
+    or ast.check
+  plan.warnings = parser.filter_warnings(plan.warnings, plan.check)
   return plan
 end
 

@@ -1,5 +1,6 @@
 -- The evaluator of one stage: instructions in, fully resolved steps out. A state is a value: FROM
 -- of an earlier stage starts with a copy of that stage's state.
+local checks = require "bakery.containerfile.checks"
 local dispatch = require "bakery.containerfile.dispatch"
 local expand = require "bakery.containerfile.expand"
 local fault = require "bakery.containerfile.fault"
@@ -66,8 +67,7 @@ end
 
 function State:warn(rule, message)
   local ins = self.current
-  local skip = self.plan.check and self.plan.check.skip or {}
-  if skip.all or skip[rule] then return end
+  if self.plan.check and not checks.wanted(self.plan.check, rule) then return end
   self.warnings[#self.warnings + 1] = { rule = rule, message = message, line = ins and ins.line }
 end
 
@@ -219,6 +219,7 @@ function state.open(stage, opts)
     s = setmetatable({ args = {}, env = {}, env_order = {}, env_bytes = 0, declared = {},
       volumes = {}, warnings = {}, triggers = {}, reported = {} }, State)
     s.config, s.history, s.diff_ids, s.top = image.open(opts.config)
+    if not opts.config then s.config.WorkingDir = "/" end -- as BuildKit begins an image without base
     s.author = s.top.author
   end
   s.stage, s.plan = stage, plan

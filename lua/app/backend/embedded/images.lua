@@ -1,5 +1,7 @@
 --- Base images: found in the store, else in their registry; only manifest and config are fetched
 --- until somebody needs the files.
+local digest = require "bakery.digest"
+local fs = require "bakery.fs"
 local json = require "bakery.json"
 local oci = require "bakery.oci"
 local snapshot = require "bakery.snapshot"
@@ -60,10 +62,8 @@ local function pull_manifest(build, ref, platform)
   return record
 end
 
--- A tag of another target of the same plan: wait until that one is built.
-local function sibling(build, name, platform, target)
-  local uid = build.siblings and build.siblings[name]
-  if not uid or uid == target then return end
+-- The image of another target of the same plan: waits until that one is built.
+local function built_image(build, uid, name, platform, target)
   build.waits[target] = build.waits[target] or {}
   build.waits[target][uid] = true
   local function reaches(from, seen)
@@ -91,6 +91,73 @@ local function sibling(build, name, platform, target)
         digest = p.image.config_digest, image_id = p.image.config_digest }
     end
   end
+end
+
+-- A tag of another target of the same plan.
+local function sibling(build, name, platform, target)
+  local uid = build.siblings and build.siblings[name]
+  if uid and uid ~= target then return built_image(build, uid, name, platform, target) end
+end
+
+--- Store reference of a target's image.
+---@param dir string the project's directory
+---@param uid string
+---@param platform string
+---@return string
+function M.target_ref(dir, uid, platform)
+  return "target/" .. digest.sha256(dir):sub(1, 16) .. "/" .. uid .. "@" .. platform
+end
+
+--- The image of another target (`target:UID`): of this build, else of an earlier one.
+---@param build table the running build
+---@param uid string
+---@param platform string
+---@param target string uid of the target that asks
+---@return table image as M.resolve
+function M.of_target(build, uid, platform, target)
+  local name = "target:" .. uid
+  if build.done and build.done[uid] then
+    local image = built_image(build, uid, name, platform, target)
+    if image then return image end
+    fail.raise { class = "usage", code = "build.platform", message = ("%s is not built for %s"):format(name, platform) }
+  end
+  local record = build.store:get_ref(M.target_ref(build.dir, uid, platform))
+  if record and usable(build, record) then return record_to_image(build, record) end
+  local near = require("bakery.suggest").nearest(uid, build.uids or {})
+  return fail.raise { class = "usage", code = "build.no_target", message = ("%s: no such target in this plan, and none was built before")
+    :format(name), hint = near and near ~= uid and "did you mean target:" .. near .. "?" or "select that target too" }
+end
+
+--- Takes an image of an OCI layout into the store.
+---@param build table the running build
+---@param layout bakery.oci.layout
+---@param found table of layout:resolve
+---@param name string how messages and the record call it
+---@param platform string
+---@return table image as M.resolve
+function M.import(build, layout, found, name, platform)
+  local manifest = found.manifest
+  if not manifest.config or not manifest.layers then
+    fail.raise { class = "build", code = "oci.not_an_image", message = name .. ": not an image manifest" }
+  end
+  local text = fail.within(name, layout:get_blob(manifest.config.digest))
+  local config = fail.check(json.decode(text, { ordered = true }))
+  local diff_ids = config.rootfs and config.rootfs.diff_ids or {}
+  if #diff_ids ~= #manifest.layers then
+    fail.raise { class = "build", code = "oci.bad_config",
+      message = ("%s: config lists %d layers, manifest %d"):format(name, #diff_ids, #manifest.layers) }
+  end
+  fail.check(build.store:put_blob(text))
+  local record = { name = name, digest = found.digest, config = manifest.config.digest, platform = platform, layers = json.array {} }
+  for i, layer in ipairs(manifest.layers) do
+    if not build.store:has_blob(layer.digest) then
+      local tmp = fail.check(build.store:tmpfile())
+      fail.within(name, fs.copy(fail.check(layout:blob_path(layer.digest)), tmp))
+      fail.within(name, build.store:add_blob_file(tmp, layer.digest, { verify = true }))
+    end
+    record.layers[i] = { diff_id = diff_ids[i], blob = { mediaType = layer.mediaType, digest = layer.digest, size = layer.size } }
+  end
+  return record_to_image(build, record)
 end
 
 --- Resolves an image reference for a platform; once per build.

@@ -14,6 +14,7 @@ local images = require "app.backend.embedded.images"
 local export = require "app.backend.embedded.export"
 local output = require "app.backend.embedded.output"
 local remote = require "app.backend.embedded.remote"
+local ssh = require "app.backend.embedded.ssh"
 local stages = require "app.backend.embedded.stages"
 
 local M = { name = "embedded", summary = "built in: no daemon, no external program" }
@@ -68,7 +69,7 @@ function M.open(opts)
   self.slots = task.semaphore(opts.jobs or self.cpus)
   self.store = fail.within("open store", store.open(store_dir, { create = true, mode = entered.mode }))
   self.client = fail.check(oci.client(opts.registry or {}))
-  if opts.no_cache then self.salt = digest.sha256(tostring(loop.now()) .. process.pid()) end
+  self.fresh = digest.sha256(tostring(loop.now()) .. process.pid())
   self.run_id = opts.run_id or (os.date("!%Y%m%dT%H%M%SZ") .. "-" .. process.pid())
   return self
 end
@@ -95,11 +96,12 @@ end
 ---@param target string uid
 ---@param where string "file:line"
 ---@param text string
-function Backend:warn(target, where, text)
+---@param rule string|nil
+function Backend:warn(target, where, text, rule)
   local id = where .. "\0" .. text
   if self.warned[id] then return end
   self.warned[id] = true
-  self.emit { type = "warning", target = target, where = where, text = text }
+  self.emit { type = "warning", target = target, where = where, text = text, rule = rule }
 end
 
 --- Log file of a step.
@@ -188,10 +190,7 @@ local function keep_image(self, target, platform, image)
   end
 end
 
---- Store reference of a target's image.
-function M.target_ref(dir, uid, platform)
-  return "target/" .. digest.sha256(dir):sub(1, 16) .. "/" .. uid .. "@" .. platform
-end
+M.target_ref = images.target_ref
 
 local function check_foreign(self, platform)
   if platform == self.host_platform then return end
@@ -227,6 +226,23 @@ function Backend:build_target(target)
   return result
 end
 
+-- Targets that are contexts of others (target:UID) without being asked for themselves.
+local function linked_targets(plan, order)
+  local seen, out = {}, {}
+  for _, uid in ipairs(order) do seen[uid] = true end
+  local function visit(uid)
+    for _, value in json.pairs(plan.targets[uid].contexts or {}) do
+      local other = value:match("^target:(.+)$")
+      if other and plan.targets[other] and not seen[other] then
+        seen[other], out[#out + 1] = true, other
+        visit(other)
+      end
+    end
+  end
+  for _, uid in ipairs(order) do visit(uid) end
+  return out
+end
+
 --- Builds all targets of a plan; failures are collected, other targets go on unless fail_fast.
 ---@param plan table the plan document
 ---@param opts table { only={uid…}|nil, fail_fast=, on_result=fn(result) }
@@ -236,7 +252,9 @@ function Backend:build(plan, opts)
   self.once = task.once() -- an earlier attempt's failures must not be handed out again
   local results, tasks, failed = {}, {}, false
   local order = opts.only or plan.order
-  self.siblings, self.done, self.waits = {}, {}, {}
+  local linked = linked_targets(plan, order)
+  self.siblings, self.done, self.waits, self.uids = {}, {}, {}, plan.order
+  for _, uid in ipairs(linked) do self.done[uid] = task.future() end
   for _, uid in ipairs(order) do
     self.done[uid] = task.future()
     for _, tag in ipairs(plan.targets[uid].tags or {}) do
@@ -271,12 +289,21 @@ function Backend:build(plan, opts)
       if opts.on_result then opts.on_result(result) end
     end)
   end
+  for _, uid in ipairs(linked) do -- needed, but not asked for: what goes wrong is said by who needs them
+    tasks[#tasks + 1] = task.spawn(function()
+      local ok, result = pcall(self.build_target, self, plan.targets[uid])
+      if ok then self.done[uid]:set(result) else
+        self.done[uid]:fail(result)
+        if not task.is_cancelled(result) then self.emit { type = "target_failed", target = uid, error = result } end
+      end
+    end)
+  end
   local interrupted
   local ok, err = pcall(function()
     for i, t in ipairs(tasks) do
       local done, e = t:try_wait()
       if not done and not task.is_cancelled(e) then interrupted = e end
-      if not done then results[i] = results[i] or { uid = order[i], status = "skipped", tags = {} } end
+      if not done and order[i] then results[i] = results[i] or { uid = order[i], status = "skipped", tags = {} } end
     end
   end)
   if not ok or interrupted then -- stopped from outside: nothing may go on behind the caller's back
@@ -449,6 +476,7 @@ function Backend:record(run)
 end
 
 function Backend:close()
+  ssh.close(self)
   if self.store then
     self.store:close()
     self.store = nil

@@ -46,31 +46,39 @@ local function mount_fields(mounts)
   for i, m in ipairs(mounts or {}) do
     out[i] = { type = m.type, target = m.target, ro = m.ro, mode = m.mode, uid = m.uid, gid = m.gid,
       size = m.size, content = m.content, required = m.required,
-      id = m.type == "secret" and m.id or nil, env = m.env }
+      id = m.type == "secret" and m.id or nil, env = m.env, from = m.type == "bind" and m.from and m.source or nil }
   end
   return out
 end
 
 --- RUN.
----@param a table { platform=, parent=, argv=, env=, cwd=, user=, network=, security=, mounts=, files=, epoch= }
+---@param a table { platform=, parent=, argv=, env=, cwd=, user=, network=, security=, mounts=, files=,
+--- hosts=, epoch= }
 function M.run(a)
   return key("run", { { "platform", a.platform }, { "parent", a.parent }, { "command", a.argv }, { "environment", a.env },
     { "directory", a.cwd }, { "user", a.user or "" }, { "network", a.network or "host" },
-    { "security", a.security or "default" }, { "mounts", mount_fields(a.mounts) }, { "heredocs", a.files or {} },
+    { "security", a.security or "default" }, { "mounts", mount_fields(a.mounts) }, { "heredocs", a.files or {} }, { "hosts", a.hosts or {} },
     { "epoch", a.epoch }, { "no-cache", a.salt } })
 end
 
+--- Whether nothing of the image below matters to a COPY: with --link only its users can.
+---@param a table step: link, chown
+---@return boolean
+function M.stands_alone(a) return (a.link and (not a.chown or a.chown:find("^%d+:?%d*$"))) and true or false end
+
 --- COPY and ADD. `sources` = list of { name=, digest= }.
 function M.copy(a)
-  return key(a.add and "add" or "copy", { { "platform", a.platform }, { "parent", a.link and "" or a.parent },
+  return key(a.add and "add" or "copy", { { "platform", a.platform }, { "parent", M.stands_alone(a) and "" or a.parent },
     { "destination", a.dest }, { "files", a.sources }, { "--chown", a.chown }, { "--chmod", a.chmod },
-    { "--link", a.link or false }, { "owners kept", a.preserve or false }, { "unpacking", a.unpack or false },
+    { "--link", a.link or false }, { "owners kept", a.preserve or false },
+    { "unpacking", a.unpack == nil and "default" or a.unpack }, { "--parents", a.parents or false },
     { "epoch", a.epoch }, { "no-cache", a.salt } })
 end
 
 --- What a COPY takes from a chain: the same chain and patterns, the same files.
 function M.view(a)
-  return key("view", { { "chain", a.chain }, { "sources", a.sources }, { "excludes", a.excludes or {} } })
+  return key("view", { { "chain", a.chain }, { "sources", a.sources }, { "excludes", a.excludes or {} },
+    { "includes", a.includes or {} } })
 end
 
 --- WORKDIR.

@@ -1,44 +1,33 @@
 --- RUN --mount: what the sandbox mounts, and what of it enters the step's key.
+local containerfile = require "bakery.containerfile"
 local fs = require "bakery.fs"
 local snapshot = require "bakery.snapshot"
+local base64 = require "app.base64"
+local contexts = require "app.backend.embedded.contexts"
+local copies = require "app.backend.embedded.copies"
 local fail = require "app.fail"
+local images = require "app.backend.embedded.images"
+local once = require "app.backend.embedded.once"
+local secrets = require "app.backend.embedded.secrets"
+local ssh = require "app.backend.embedded.ssh"
 
 local M = {}
 
-local function refuse(where, step, m, why)
-  fail.raise { class = "usage", code = "build.unsupported", where = where.file .. ":" .. step.line, line = step.line,
-    path = where.path, message = ("RUN --mount=type=%s: %s"):format(m.type, why), hint = "use --backend buildx for this target" }
+local function secret_value(build, where, step, m)
+  local value = secrets.value(build, where, m.id)
+  if value == nil and m.required then
+    once.fail(where, step, { class = "usage", code = "build.no_secret", message = "secret '" .. m.id .. "' is required and not given",
+      hint = "give it with --secret id=" .. m.id .. ",src=FILE or env=VAR, or declare it under buildSecrets and set its variable" })
+  end
+  return value
 end
 
-local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+-- A mount's source is a path, not a pattern.
+local function source_path(m) return ((m.source or "/"):gsub("[*?%[\\]", "\\%0")) end
 
-local function base64(text)
-  return (text:gsub("..?.?", function(part)
-    local a, b, c = part:byte(1, 3)
-    local n = a << 16 | (b or 0) << 8 | (c or 0)
-    local out = {}
-    for i = 0, 3 do
-      local at = (n >> (18 - 6 * i) & 63) + 1
-      out[i + 1] = i <= #part and ALPHABET:sub(at, at) or "="
-    end
-    return table.concat(out)
-  end))
-end
-
-local function secret_value(where, step, m)
-  local id = m.id or m.source or (m.target and fs.basename(m.target))
-  for _, s in ipairs(where.secrets or {}) do
-    if s.id == id then
-      local value = os.getenv(s.env)
-      if value and value ~= "" then return value, id end
-    end
-  end
-  if m.required then
-    fail.raise { class = "usage", code = "build.no_secret", where = where.file .. ":" .. step.line, line = step.line,
-      path = where.path, message = "secret '" .. tostring(id) .. "' is required and not given",
-      hint = "declare it under buildSecrets and set its environment variable" }
-  end
-  return nil, id
+local function look(build, where, m)
+  local source = contexts.source(build, where, m.from)
+  return source, copies.scan(build, where, source, { paths = { source_path(m) } })
 end
 
 --- Mount descriptions for the step's key.
@@ -48,13 +37,10 @@ function M.keys(build, where, step)
   for i, m in ipairs(step.mounts or {}) do
     local field = {}
     for k, v in pairs(m) do field[k] = v end
+    field.from = nil
     if m.type == "bind" then
-      if m.from then refuse(where, step, m, "from= another stage or image is not available yet") end
-      local found = fail.check(snapshot.scan { root = where.context, paths = { m.source or "." },
-        ignore = where.ignore, cache = build:stat_cache(where.context) })
-      field.content = found.digest
-    elseif m.type == "ssh" then
-      refuse(where, step, m, "agent forwarding is not available yet")
+      local _, found = look(build, where, m)
+      field.content = found
     end
     out[i] = field
   end
@@ -94,7 +80,7 @@ end
 local Prepared = {}
 Prepared.__index = Prepared
 Prepared.__close = function(self)
-  for _, lock in ipairs(self.held) do lock:close() end
+  for i = #self.held, 1, -1 do self.held[i]:close() end
 end
 
 local function target_path(step, m, default)
@@ -104,9 +90,27 @@ end
 
 local function cache_id(step, m) return ((m.id or target_path(step, m)):gsub("[^%w._-]", "_")) end
 
+-- Copies what a mount selects to `dir`; returns the path of what is to be mounted.
+local function materialise(build, source, m, dir)
+  local lowers = source.root and { source.root } or images.lowers(build, source.chain)
+  local from = source.root and { root = source.root } or { lowers = lowers }
+  fail.check(snapshot.copy { from = from, sources = { source_path(m) }, dest = "/", lowers = {}, upper = dir,
+    ignore = source.ignore, epoch = build.epoch, preserve_owner = source.preserve or false, userxattr = build.userxattr,
+    rootless = build.rootless, unpack = false })
+  local found = fail.check(snapshot.lookup { lowers = lowers, path = m.source or "/" })
+  return found.type == "dir" and dir or fs.join(dir, fs.basename(m.source))
+end
+
+-- A cache that is still empty begins with what from= names.
+local function seed(build, where, m, path)
+  local lock <close> = fail.check(build.store:lock("seed-" .. m.id:gsub("[^%w._-]", "_"))) -- luacheck: ignore
+  if #fail.check(fs.list(path)) > 0 then return end
+  materialise(build, contexts.source(build, where, m.from), m, path)
+end
+
 -- Takes the step's cache mounts in the order of their ids, each once: two steps that want the same
 -- ones exclusively never wait for each other in a circle, and no step waits for itself.
-local function take_caches(self, build, step)
+local function take_caches(self, build, where, step)
   local wanted, caches = {}, {}
   for _, m in ipairs(step.mounts or {}) do
     if m.type == "cache" then wanted[#wanted + 1] = { id = cache_id(step, m), mount = m } end
@@ -118,6 +122,7 @@ local function take_caches(self, build, step)
       caches[w.id] = fail.check(build.store:cache_mount { id = w.id, sharing = m.sharing or "shared",
         mode = m.mode or 493, uid = m.uid, gid = m.gid })
       self.held[#self.held + 1] = caches[w.id]
+      if m.from then seed(build, where, m, caches[w.id].path) end
     end
   end
   return caches
@@ -125,28 +130,42 @@ end
 
 local make = {}
 
-function make.tmpfs(_, _, _, step, m) return { type = "tmpfs", target = target_path(step, m), size = m.size } end
+function make.tmpfs(_, _, _, step, m)
+  return { type = "tmpfs", target = target_path(step, m), size = m.size, ro = m.ro or false }
+end
 
 function make.cache(self, _, _, step, m)
-  return { type = "bind", target = target_path(step, m), source = self.caches[cache_id(step, m)].path, ro = m.ro or false }
+  return { type = "bind", target = target_path(step, m), source = self.caches[cache_id(step, m)].path,
+    subpath = not m.from and m.source and m.source ~= "/" and m.source or nil, ro = m.ro or false }
 end
 
 function make.bind(self, build, where, step, m)
   self.binds = self.binds + 1
-  local source = self.tmp .. "/bind" .. self.binds
-  fail.check(snapshot.copy { from = { root = where.context }, sources = { m.source or "." }, dest = "/", lowers = {},
-    upper = source, ignore = where.ignore, epoch = build.epoch, userxattr = build.userxattr, unpack = false })
-  return { type = "bind", target = target_path(step, m), source = source, ro = m.ro ~= false }
+  local path = materialise(build, contexts.source(build, where, m.from), m, self.tmp .. "/bind" .. self.binds)
+  return { type = "bind", target = target_path(step, m), source = path, ro = m.ro ~= false }
 end
 
-function make.secret(self, _, where, step, m)
-  local value, id = secret_value(where, step, m)
+function make.secret(self, build, where, step, m)
+  local value = secret_value(build, where, step, m)
   if not value then return end
   self.secrets[#self.secrets + 1] = value
   if m.env then self.env[#self.env + 1] = m.env .. "=" .. value end
   if m.env and not m.target then return end
-  return { type = "secret", target = target_path(step, m, "/run/secrets/" .. fs.basename(id)), data = value,
+  return { type = "secret", target = target_path(step, m, "/run/secrets/" .. fs.basename(m.id)), data = value,
     mode = m.mode, uid = m.uid, gid = m.gid }
+end
+
+function make.ssh(self, build, where, step, m)
+  local socket = ssh.socket(build, where, m.id)
+  if not socket then
+    if not m.required then return end
+    once.fail(where, step, { class = "usage", code = "build.no_ssh", message = "ssh agent '" .. m.id .. "' is required and not given",
+      hint = "give it with --ssh " .. m.id .. (m.id == "default" and " (SSH_AUTH_SOCK)" or "=SOCKET or --ssh " .. m.id .. "=KEYFILE") })
+  end
+  self.sockets = self.sockets + 1
+  local path = ("%s/ssh%d"):format(self.tmp, self.sockets)
+  self.held[#self.held + 1] = ssh.relay(path, socket, m)
+  return { type = "bind", target = target_path(step, m), source = path, ro = false }
 end
 
 local function fill(self, build, where, step)
@@ -155,16 +174,16 @@ local function fill(self, build, where, step)
     fail.check(fs.write(file, f.data, { mode = f.mode }))
     self.mounts[#self.mounts + 1] = { type = "bind", target = f.path, source = file, ro = true }
   end
-  self.caches = take_caches(self, build, step)
+  self.caches = take_caches(self, build, where, step)
   for _, m in ipairs(step.mounts or {}) do
-    self.mounts[#self.mounts + 1] = make[m.type] and make[m.type](self, build, where, step, m)
+    self.mounts[#self.mounts + 1] = make[m.type](self, build, where, step, m)
   end
 end
 
 --- Makes the mounts ready for sandbox.spawn; a secret's bytes go into the sandbox only, never to a disk.
 ---@return table { mounts=, env=, secrets= } to be closed
 function M.prepare(build, where, step, tmp)
-  local self = setmetatable({ mounts = {}, env = {}, secrets = {}, held = {}, binds = 0, tmp = tmp }, Prepared)
+  local self = setmetatable({ mounts = {}, env = {}, secrets = {}, held = {}, binds = 0, sockets = 0, tmp = tmp }, Prepared)
   local ok, err = pcall(fill, self, build, where, step)
   if not ok then
     Prepared.__close(self)
@@ -172,5 +191,28 @@ function M.prepare(build, where, step, tmp)
   end
   return self
 end
+
+--- Resource limits of RUN as sandbox.spawn takes them.
+---@param list string[]|nil "nofile=1024:2048"
+---@return table[]|nil
+function M.limits(list)
+  if not list then return end
+  local out = {}
+  for i, text in ipairs(list) do out[i] = fail.check(require("app.plan.inputs").ulimit(text)) end
+  return out
+end
+
+--- Lines of /etc/hosts as sandbox.spawn takes them, sorted.
+---@param hosts table|nil name -> address
+---@return string[]
+function M.hosts(hosts)
+  local out = {}
+  for name, address in require("bakery.json").pairs(hosts or {}) do out[#out + 1] = name .. "=" .. address end
+  table.sort(out)
+  return out
+end
+
+--- Bytes of /dev/shm, or nil for the usual.
+function M.shm(text) return text and containerfile.size(text) or nil end
 
 return M

@@ -3,8 +3,10 @@ local containerfile = require "bakery.containerfile"
 local fs = require "bakery.fs"
 local task = require "bakery.task"
 local chains = require "app.backend.embedded.chain"
+local contexts = require "app.backend.embedded.contexts"
 local fail = require "app.fail"
 local images = require "app.backend.embedded.images"
+local ssh = require "app.backend.embedded.ssh"
 local steps = require "app.backend.embedded.steps"
 local trace = require "app.backend.embedded.trace"
 
@@ -26,12 +28,15 @@ function M.parse(build, file)
   end)
 end
 
--- The ignore lines that apply to a Containerfile: the first of the known files that exists.
-local function ignore_lines(context, path)
-  for _, candidate in ipairs(containerfile.ignore_files(path, context)) do
-    local text = fs.read(candidate, 1 << 20)
-    if text then return fail.check(containerfile.ignore_lines(text, { name = candidate })) end
-  end
+-- A stage whose base is a directory: its files are the first layer.
+local function from_files(build, where, stage, opts, files)
+  local state = fail.check(containerfile.state(stage, opts))
+  local step = { line = stage.from.line, sources = { "/" }, dest = "/", stage = stage.name or tostring(stage.index) }
+  local record = steps.copy_source(build, where, step, files)
+  where.entries[#where.entries + 1] = record
+  state:record("FROM context " .. stage.base.context .. " # buildkit", true)
+  state:add_layer(record.diff_id, record.created)
+  return state, chains.empty:with { diff_id = record.diff_id, blob = record.blob, source = record.source }
 end
 
 -- The state a stage starts from: another stage, an image of the store or a registry, or nothing.
@@ -43,14 +48,13 @@ local function open_stage(build, where, plan, stage, stage_result)
     return fail.check(containerfile.state(stage, opts)), from.chain
   elseif stage.base.scratch then
     return fail.check(containerfile.state(stage, opts)), chains.empty
-  elseif not stage.base.image then
-    fail.raise { class = "usage", code = "build.unsupported", where = where.file .. ":" .. stage.from.line,
-      line = stage.from.line, path = where.path, message = "named build contexts are not available in the embedded builder yet",
-      hint = "use --backend buildx for this target" }
   end
-  local image = steps.located(where, stage.from, function()
-    return images.resolve(build, stage.base.image, stage.platform, where.target)
+  local image, files = steps.located(where, stage.from, function()
+    if stage.base.image then return images.resolve(build, stage.base.image, stage.platform, where.target) end
+    local found = contexts.resolve(build, where, stage.base.context, stage.platform)
+    return found.image or nil, found
   end)
+  if not image then return from_files(build, where, stage, opts, files) end
   -- ONBUILD triggers of the base may need further stages: they are inserted before anything runs.
   local more = fail.check_bool(plan:insert_triggers(stage.index, image.config.config and image.config.config.OnBuild))
   if more then where.prefetch() end
@@ -76,6 +80,12 @@ local function run_instruction(build, where, stage, state, chain, instruction, c
   return chain:with { diff_id = record.diff_id, blob = record.blob, source = record.source }
 end
 
+-- What RUN sees as its host's name.
+local function hostname(args)
+  local name = args and args.BUILDKIT_SANDBOX_HOSTNAME
+  return name and name ~= "" and name or "buildkitsandbox"
+end
+
 --- Builds the target's stages for one platform.
 ---@param build table the running build
 ---@param target table plan entry: uid, dockerfile, context, args, target, secrets
@@ -86,14 +96,31 @@ function M.build(build, target, platform)
   local context = fs.join(build.dir, target.context or ".")
   local plan = fail.check(containerfile.stages(parsed.ast, { build_args = target.args, platform = platform,
     build_platform = build.host_platform, target = target.target, name = parsed.file,
-    epoch = build.epoch }))
-  for _, w in ipairs(plan.warnings or {}) do
-    build:warn(target.uid, parsed.file .. ":" .. (w.line or 1), w.message)
+    epoch = build.epoch, contexts = contexts.names(target.contexts) }))
+  local function warn(list)
+    for _, w in ipairs(list or {}) do
+      build:warn(target.uid, parsed.file .. ":" .. (w.line or 1), w.message, w.rule)
+      if plan.check.error and containerfile.checks[w.rule] then
+        fail.raise { class = "build", code = "containerfile.check", where = parsed.file .. ":" .. (w.line or 1),
+          line = w.line, path = parsed.path, message = ("%s (%s)"):format(w.message, w.rule),
+          hint = "the file says `# check=error=true`: warnings are errors" }
+      end
+    end
   end
+  warn(plan.warnings)
   local counts = { index = 0, total = plan.steps or 0, cached = 0, executed = 0 }
   local where = { target = target.uid, file = parsed.file, path = parsed.path, context = context, platform = platform,
-    secrets = target.secrets, ignore = ignore_lines(context, parsed.path), cache_from = target.cache_from, entries = {},
+    secrets = target.secrets, ssh = target.ssh, contexts = target.contexts, hosts = target.hosts, shm_size = target.shm_size,
+    ulimits = target.ulimits, network = target.network, hostname = hostname(target.args),
+    ignore = contexts.ignore_lines(build, target.uid, context, parsed.path), cache_from = target.cache_from, entries = {},
     trace = {} }
+  local again = {}
+  for _, name in ipairs(target.no_cache_filter or {}) do again[name:lower()] = true end
+  -- What makes a step's key differ from those of earlier builds: nothing, or something new.
+  function where.salt(step)
+    if build.no_cache or target.no_cache or again[step.stage] then return build.fresh end
+  end
+  function where.ssh_socket(id) return ssh.socket(build, where, id) end
 
   local tasks, started, build_stage = {}, {}, nil
   local function start(i)
@@ -117,9 +144,7 @@ function M.build(build, target, platform)
         chain = run_instruction(build, where, stage, state, chain, instruction, counts)
       end
     end
-    for _, w in ipairs(state.warnings) do
-      build:warn(target.uid, parsed.file .. ":" .. (w.line or 1), w.message)
-    end
+    warn(state.warnings)
     return { state = state, chain = chain }
   end
   where.prefetch()

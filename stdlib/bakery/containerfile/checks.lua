@@ -1,0 +1,115 @@
+-- Build checks under the names of BuildKit's linter: those that need no values, and what the `check`
+-- directive says about all of them.
+local flags = require "bakery.containerfile.flags"
+
+local checks = {}
+
+---Rules that BuildKit has too: only these are errors with `# check=error=true`. false: experimental,
+---reported only when asked for by `# check=experimental=RULE|all`.
+checks.rules = {
+  StageNameCasing = true, FromAsCasing = true, NoEmptyContinuation = true, ConsistentInstructionCasing = true,
+  DuplicateStageName = true, ReservedStageName = true, JSONArgsRecommended = true, MaintainerDeprecated = true,
+  UndefinedArgInFrom = true, UndefinedVar = true, WorkdirRelativePath = true, MultipleInstructionsDisallowed = true,
+  SecretsUsedInArgOrEnv = true, InvalidDefaultArgInFrom = true, LegacyKeyValueFormat = true,
+  FromPlatformFlagConstDisallowed = true, RedundantTargetPlatform = true, InvalidBaseImagePlatform = true,
+  ExposeProtoCasing = true, ExposeInvalidFormat = true, CopyIgnoredFile = false, InvalidDefinitionDescription = false,
+}
+
+local function names(value, out)
+  for rule in value:gmatch("[^,%s]+") do out[rule == "all" and "all" or rule] = true end
+end
+
+---Reads `skip=A,B|all;experimental=C;error=true`.
+---@param text string|nil
+---@return {skip: table<string, boolean>, experimental: table<string, boolean>, error: boolean}
+function checks.options(text)
+  local out = { skip = {}, experimental = {}, error = false }
+  for part in (text or ""):gmatch("[^;]+") do
+    local key, value = part:match("^%s*(%a+)%s*=%s*(.-)%s*$")
+    if key == "skip" then names(value, out.skip)
+    elseif key == "experimental" then names(value, out.experimental)
+    elseif key == "error" then out.error = flags.boolean(value) or false end
+  end
+  return out
+end
+
+---Whether a rule is to be reported.
+---@param options table of checks.options
+---@param rule string
+function checks.wanted(options, rule)
+  if options.skip.all or options.skip[rule] then return false end
+  return checks.rules[rule] ~= false or options.experimental.all or options.experimental[rule] or false
+end
+
+-- "upper", "lower", or nil for mixed case.
+local function casing(word)
+  return word == word:upper() and "upper" or word == word:lower() and "lower" or nil
+end
+
+local function check_casing(list, warn)
+  local upper, lower = 0, 0
+  for _, ins in ipairs(list) do
+    local case = casing(ins.word)
+    if case == "upper" then upper = upper + 1 elseif case == "lower" then lower = lower + 1 end
+  end
+  local majority = lower > upper and "lower" or "upper"
+  for _, ins in ipairs(list) do
+    if casing(ins.word) ~= majority then
+      warn("ConsistentInstructionCasing", ("'%s' should be written in %s case, as the other instructions"):format(ins.word,
+        majority), ins.line)
+    end
+  end
+end
+
+local function check_from(ins, warn)
+  if ins.as_word and casing(ins.word) and casing(ins.as_word) ~= casing(ins.word) then
+    warn("FromAsCasing", ("'%s' and '%s' are written in different case"):format(ins.as_word, ins.word), ins.line)
+  end
+  if ins.as_name and ins.as_name ~= ins.as then
+    warn("StageNameCasing", ("stage name '%s' should be lower case"):format(ins.as_name), ins.line)
+  end
+  local platform = ins.platform
+  if platform and not platform:find("$", 1, true) then
+    local arch = platform:match("^[^/]+/([^/]+)") or platform
+    if not (ins.as and ins.as:find(arch:lower(), 1, true)) then
+      warn("FromPlatformFlagConstDisallowed", ("--platform=%s builds this stage for one platform only; use $TARGETPLATFORM, "
+        .. "$BUILDPLATFORM or no flag"):format(platform), ins.line)
+    end
+  end
+end
+
+-- "# name text" above FROM … AS name or ARG name describes it; any other comment there is a mistake.
+local function check_description(ins, warn)
+  local wanted = ins.name == "FROM" and { ins.as } or {}
+  for _, arg in ipairs(ins.name == "ARG" and ins.args or {}) do wanted[#wanted + 1] = arg.key end
+  for _, line in ipairs(ins.comments or {}) do
+    local good = #wanted == 0
+    for _, name in ipairs(wanted) do good = good or line:sub(1, #name + 1) == name .. " " end
+    if not good then
+      warn("InvalidDefinitionDescription", ("the comment above %s should begin with '%s'"):format(ins.name, wanted[1]), ins.line)
+      return
+    end
+  end
+end
+
+---Runs the rules over the instructions of a file.
+---@param list table[]
+---@param warn fun(rule: string, message: string, line: integer)
+function checks.run(list, warn)
+  check_casing(list, warn)
+  local shell = false
+  for _, ins in ipairs(list) do
+    if ins.name == "FROM" then
+      shell = false
+      check_from(ins, warn)
+    elseif ins.name == "SHELL" then
+      shell = true
+    elseif (ins.name == "CMD" or ins.name == "ENTRYPOINT") and ins.form == "shell" and not shell then
+      warn("JSONArgsRecommended", ("%s in shell form: the program is a child of /bin/sh and gets no signals; write %s [\"…\"]")
+        :format(ins.name, ins.name), ins.line)
+    end
+    if ins.name == "FROM" or ins.name == "ARG" then check_description(ins, warn) end
+  end
+end
+
+return checks
