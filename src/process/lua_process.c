@@ -589,7 +589,6 @@ BK_EXPORT int luaopen_bakery_process(lua_State *L) {
   bk_lua_loop(L); /* first, so that it is finalised last */
   bk_class(L, READER, reader_methods, reader_close);
   define_child(L);
-  bk_lua_process_relay_class(L);
   luaL_newlib(L, functions);
   lua_createtable(L, 0, (int)BK_ARRAY_LEN(signals));
   for (size_t i = 0; i < BK_ARRAY_LEN(signals); i++) {

@@ -28,7 +28,6 @@ const char *bk_signal_name(int sig); /* "SIGTERM"; NULL when unknown */
 
 int bk_lua_process_run(lua_State *L); /* process.run */
 int bk_lua_process_relay(lua_State *L); /* process.relay */
-void bk_lua_process_relay_class(lua_State *L);
 int bk_lua_pty(lua_State *L);
 int bk_lua_pty_relay(lua_State *L);
 

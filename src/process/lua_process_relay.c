@@ -21,6 +21,7 @@ static lua_Integer number(lua_State *L, const char *name, lua_Integer def, lua_I
 }
 
 int bk_lua_process_relay(lua_State *L) {
+  static const luaL_Reg methods[] = {{"close", relay_close}, {NULL, NULL}};
   static const char *const names[] = {"listen", "connect", "mode", "uid", "gid", NULL};
   struct bk_err err;
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -32,12 +33,8 @@ int bk_lua_process_relay(lua_State *L) {
       .uid = (uid_t)number(L, "uid", (lua_Integer)geteuid(), UINT32_MAX),
       .gid = (gid_t)number(L, "gid", (lua_Integer)getegid(), UINT32_MAX),
   };
+  bk_class(L, RELAY, methods, relay_close);
   struct bk_relay **box = bk_box(L, sizeof *box, RELAY);
   if (bk_relay_open(&o, box, &err)) return bk_lua_fail(L, &err);
   return 1;
-}
-
-void bk_lua_process_relay_class(lua_State *L) {
-  static const luaL_Reg methods[] = {{"close", relay_close}, {NULL, NULL}};
-  bk_class(L, RELAY, methods, relay_close);
 }
