@@ -40,6 +40,15 @@ function lazy.dir(self)
   return self.project.dir
 end
 
+-- Where each target stands in the plan.
+function lazy.places(self)
+  local places = {}
+  for i, uid in ipairs(self.plan.order) do places[uid] = i end
+  return places
+end
+
+function lazy.noted() return {} end
+
 function lazy.plan(self) return session.backend_plan(self.document) end
 
 function lazy.backend(self)
@@ -52,7 +61,8 @@ function lazy.backend(self)
 end
 
 -- Fields that may be missing.
-local OPTIONAL = { on_step = true, debug = true, results_warned = true, printed = true, project = true, rendered = true }
+local OPTIONAL = { on_step = true, debug = true, results_warned = true, results_next = true, printed = true, project = true,
+  rendered = true }
 
 Context.__index = function(self, key)
   local method = Context[key]
@@ -84,15 +94,20 @@ function M.open(values, definition)
   return self
 end
 
---- Records a target's result and writes the results document, so that a stopped run leaves what it had.
+--- Records a target's result, in the run's journal too, so that a stopped run leaves what it had.
 function Context:record(result)
-  local at = #self.results + 1
-  for i, r in ipairs(self.results) do if r.uid == result.uid then at = i end end
-  self.results[at] = result
-  local place = {}
-  for i, uid in ipairs(self.plan.order) do place[uid] = i end
-  table.sort(self.results, function(a, b) return (place[a.uid] or 0) < (place[b.uid] or 0) end)
-  results_doc.write(self)
+  local place, results = self.places, self.results
+  local at = place[result.uid] or 0
+  local low, high = 1, #results + 1 -- the first that does not stand before it
+  while low < high do
+    local middle = (low + high) // 2
+    if (place[results[middle].uid] or 0) < at then low = middle + 1 else high = middle end
+  end
+  if results[low] and results[low].uid == result.uid then results[low] = result else table.insert(results, low, result) end
+  local state = ("%s %s %d"):format(result.status, result.digest, #(result.pushed or {}))
+  if self.noted[result] == state then return end
+  self.noted[result] = state
+  results_doc.note(self, result)
 end
 
 --- Results that are good so far.

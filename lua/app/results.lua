@@ -1,9 +1,13 @@
---- The results document: what happened per target. Written atomically after every target, to
---- XDG_STATE_HOME/bakery/runs/RUN.json and, with --results, to the named file.
+--- The results document: what happened per target, in XDG_STATE_HOME/bakery/runs/RUN.json and, with
+--- --results, in the named file. While the run goes on each target's result is a line of RUN.jsonl, which
+--- a run that was killed leaves behind; the document replaces it.
 local fs = require "bakery.fs"
 local json = require "bakery.json"
+local loop = require "bakery.loop"
 
 local M = {}
+
+local KEEP = 500 -- files of runs
 
 local function state_dir()
   local dir = os.getenv "XDG_STATE_HOME"
@@ -48,20 +52,58 @@ function M.document(ctx, class)
   return doc
 end
 
---- Writes the document; a directory that cannot be written is reported once, never fatal.
-function M.write(ctx, class)
-  local text = json.encode(M.document(ctx, class), { indent = 2, lossy = true }) .. "\n"
-  if ctx.args.results then
-    local ok, err = fs.write(ctx.args.results, text)
-    if not ok then error(err, 0) end
-  end
+-- A directory that cannot be written is reported once, never fatal.
+local function keep(ctx, fn)
+  if ctx.results_warned then return end
   local dir = state_dir()
   local ok, err = fs.mkdir(dir, { parents = true })
-  if ok then ok, err = fs.write(("%s/%s.json"):format(dir, ctx.run_id), text) end
-  if not ok and not ctx.results_warned then
+  if ok then ok, err = fn(dir .. "/" .. ctx.run_id, dir) end
+  if not ok then
     ctx.results_warned = true
     ctx.warn("results are not kept: " .. tostring(err))
   end
+end
+
+local function write_file(ctx, text)
+  local ok, err = fs.write(ctx.args.results, text)
+  if not ok then error(err, 0) end
+end
+
+-- The --results file is a whole document each time: seldom enough that it costs a small part of the run.
+local function refresh_file(ctx)
+  local now = loop.now()
+  if ctx.results_next and now < ctx.results_next then return end
+  write_file(ctx, json.encode(M.document(ctx), { indent = 2, lossy = true }) .. "\n")
+  local done = loop.now()
+  ctx.results_next = done + 20 * (done - now)
+end
+
+--- Notes one target's result in the journal of the run.
+---@param ctx table
+---@param result table
+function M.note(ctx, result)
+  local line = json.encode(target_object(result), { lossy = true }) .. "\n"
+  keep(ctx, function(base) return fs.append(base .. ".jsonl", line) end)
+  if ctx.args.results then refresh_file(ctx) end
+end
+
+local function forget_old(dir)
+  local names = fs.list(dir) or {} -- names begin with the time
+  for i = 1, #names - KEEP do fs.remove(dir .. "/" .. names[i]) end
+end
+
+--- Writes the document of a run that has ended.
+---@param ctx table
+---@param class string exit class
+function M.write(ctx, class)
+  local text = json.encode(M.document(ctx, class), { indent = 2, lossy = true }) .. "\n"
+  if ctx.args.results then write_file(ctx, text) end
+  keep(ctx, function(base, dir)
+    local ok, err = fs.write(base .. ".json", text)
+    if ok then fs.remove(base .. ".jsonl") end
+    forget_old(dir)
+    return ok, err
+  end)
 end
 
 --- Rows for the summary table.

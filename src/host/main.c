@@ -142,7 +142,7 @@ int main(int argc, char **argv) {
   setenv("UV_THREADPOOL_SIZE", "16", 0);
   lua_State *L = luaL_newstate();
   if (!L) return fprintf(stderr, "bakery: out of memory\n"), 1;
-  lua_gc(L, LUA_GCGEN, 0, 0);
+  lua_gc(L, LUA_GCINC, 300, 400, 0);
   lua_pushcfunction(L, traceback);
   lua_pushcfunction(L, run);
   lua_pushinteger(L, argc);

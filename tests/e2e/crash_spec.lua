@@ -157,8 +157,8 @@ describe("results", function()
     local marker = "87654" .. process.pid()
     local dir = world.project { done = "FROM scratch\nLABEL a=b\n",
       slow = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN sleep " .. marker .. "\n" }
-    local p = world.start({ "build", "-C", dir, "--store", store, "--progress", "quiet", "--jobs", "2" },
-      { env = { XDG_STATE_HOME = state } })
+    local p = world.start({ "build", "-C", dir, "--store", store, "--progress", "quiet", "--jobs", "2", "--results",
+      state .. "/results.json" }, { env = { XDG_STATE_HOME = state } })
     local file = poll("the first result", function()
       local list = fs.list(state .. "/bakery/runs")
       return list and list[1] and state .. "/bakery/runs/" .. list[1]
@@ -166,9 +166,17 @@ describe("results", function()
     poll("the RUN", function() return count(marker) > 0 end)
     p:kill "SIGKILL"
     p:wait()
-    local doc = json.decode(fs.read(file))
+    local line = json.decode(fs.read(file)) -- the journal: a line per target
+    assert.equal("done-1-0-0", line.uid)
+    assert.equal("ok", line.status)
+    local doc = json.decode(fs.read(state .. "/results.json"))
     assert.equal("done-1-0-0", doc.targets[1].uid)
-    assert.equal("ok", doc.targets[1].status)
     assert.equal(false, doc.finished)
+    -- the next run, which ends, leaves one document and no journal
+    world.write(dir, { ["slow/1.0.0/Containerfile"] = "FROM scratch\n" })
+    assert.equal(0, world.bakery({ "build", "-C", dir, "--store", store }, { env = { XDG_STATE_HOME = state } }).code)
+    local kinds = {}
+    for _, name in ipairs(fs.list(state .. "/bakery/runs")) do kinds[#kinds + 1] = name:match "%.(%w+)$" end
+    assert.same({ "jsonl", "json" }, kinds)
   end)
 end)
