@@ -195,6 +195,10 @@ bk_tv bk_tpl_case(rt *r, bk_tv s, int how) {
       if (upper && a >= 'a' && a <= 'z') a = (char)(a - 32);
       else if (!upper && a >= 'A' && a <= 'Z') a = (char)(a + 32);
       bk_tpl_put(r, &a, 1);
+    } else if (how == CASE_FOLD && (c == 0xdf || c == 0x1e9e)) {
+      bk_tpl_put(r, "ss", 2);
+    } else if (how == CASE_FOLD && c == 0x3c2) { /* a final sigma is a sigma */
+      bk_tpl_u8put(r, 0x3c3);
     } else if (how == CASE_TITLE && c == 0xdf && upper) {
       bk_tpl_put(r, "Ss", 2);
     } else {

@@ -148,11 +148,14 @@ static bk_tv f_dictsort(rt *r, bk_tv *a) {
   return out;
 }
 
-/* Sort key of v: the attribute, or for "a,b" a list of them. */
+/* Sort key of v: a list of the attributes of "a,b". One alone is put into a list, too: lists look
+ * for equality first, so that values without an order may be equal. */
 static bk_tv sort_key(rt *r, bk_tv v, bk_tv attr, bool case_sensitive) {
-  if (attr.kind != TV_STR || !memchr(attr.u.s, ',', attr.len))
-    return fold(r, bk_tpl_path(r, v, attr, tv_kind(TV_MISSING)), case_sensitive);
-  bk_tv keys = bk_tpl_list(r, 0);
+  bk_tv keys = bk_tpl_list(r, 1);
+  if (attr.kind != TV_STR || !memchr(attr.u.s, ',', attr.len)) {
+    bk_tpl_push(r, keys.u.l, fold(r, bk_tpl_path(r, v, attr, tv_kind(TV_MISSING)), case_sensitive));
+    return keys;
+  }
   const char *s = attr.u.s, *end = s + attr.len;
   for (const char *comma; s; s = comma ? comma + 1 : NULL) {
     comma = memchr(s, ',', (size_t)(end - s));

@@ -104,24 +104,35 @@ static void put_int_field(rt *r, const struct spec *f, int64_t v, bool percent) 
   put_number(r, f, sign_of(f, v < 0), prefix, digits, n, n, base == 10 ? 3 : 4);
 }
 
-/* A float without a type letter: as few digits as needed, or `prec` of them, and never "1". */
-static void plain_float(double v, int64_t prec, char *buf, size_t cap) {
+/* Drops zeros, and then the point, before the exponent. */
+static void drop_zeros(char *buf) {
+  char *e = strchr(buf, 'e'), *z = e;
+  while (z > buf && z[-1] == '0' && memchr(buf, '.', (size_t)(z - buf))) z--;
+  if (z > buf && z[-1] == '.') z--;
+  memmove(z, e, strlen(e) + 1);
+}
+
+/* A float without a type letter: as few digits as needed, or `prec` of them, and never "1"; `alt`
+ * keeps zeros and always has a point. */
+static void plain_float(double v, int64_t prec, bool alt, char *buf, size_t cap) {
   if (prec < 0) {
     bk_tpl_float_text(v, buf);
-    return;
-  }
-  if (prec == 0) prec = 1;
-  snprintf(buf, cap, "%.*e", (int)prec - 1, v);
-  int exp = atoi(strchr(buf, 'e') + 1);
-  if (exp >= -4 && exp < prec - 1) {
-    snprintf(buf, cap, "%.*g", (int)prec, v);
-    if (!strchr(buf, '.')) snprintf(buf + strlen(buf), cap - strlen(buf), ".0");
   } else {
-    char *e = strchr(buf, 'e'), *z = e;
-    while (z > buf && z[-1] == '0' && memchr(buf, '.', (size_t)(z - buf))) z--;
-    if (z > buf && z[-1] == '.') z--;
-    memmove(z, e, strlen(e) + 1);
+    if (prec == 0) prec = 1;
+    snprintf(buf, cap, "%.*e", (int)prec - 1, v);
+    int exp = atoi(strchr(buf, 'e') + 1);
+    if (exp >= -4 && exp < prec - 1) {
+      if (alt) snprintf(buf, cap, "%#.*g", (int)prec, v);
+      else snprintf(buf, cap, "%.*g", (int)prec, v);
+      if (!strchr(buf, '.')) snprintf(buf + strlen(buf), cap - strlen(buf), ".0");
+    } else if (!alt) {
+      drop_zeros(buf);
+    }
   }
+  char *e = strchr(buf, 'e');
+  if (!alt || strchr(buf, '.') || !e) return;
+  memmove(e + 1, e, strlen(e) + 1);
+  *e = '.';
 }
 
 static void put_float_field(rt *r, const struct spec *f, double v) {
@@ -138,7 +149,7 @@ static void put_float_field(rt *r, const struct spec *f, double v) {
     bool upper = type == 'F' || type == 'E' || type == 'G';
     snprintf(buf, cap, "%s", isnan(v) ? (upper ? "NAN" : "nan") : upper ? "INF" : "inf");
   } else if (!type) {
-    plain_float(u, prec, buf, cap);
+    plain_float(u, prec, f->alt, buf, cap);
   } else {
     snprintf(fmt, sizeof fmt, "%%%s.*%c", f->alt ? "#" : "", type);
     if (prec < 0) prec = 6;
@@ -152,6 +163,15 @@ static void put_float_field(rt *r, const struct spec *f, double v) {
   bool negative = signbit(v) && !isnan(v);
   if (!isfinite(v)) whole = strlen(buf);
   put_number(r, f, sign_of(f, negative), "", buf, strlen(buf), whole, 3);
+}
+
+/* A float that is no 64-bit integer, cut to a whole number. */
+static void put_huge_field(rt *r, const struct spec *f, double v) {
+  if (!isfinite(v)) bk_tpl_bad(r, "float %s is no integer", isnan(v) ? "NaN" : "infinity");
+  char buf[320];
+  int n = snprintf(buf, sizeof buf, "%.0f", fabs(v));
+  bk_tv d = group_digits(r, buf, (size_t)n, 0, 3, f->prec);
+  put_number(r, f, sign_of(f, v < 0), "", d.u.s, d.len, d.len, 3);
 }
 
 static void put_char_field(rt *r, const struct spec *f, int64_t c) {
@@ -199,15 +219,19 @@ static void convert(struct percent *p, struct spec *f, bk_tv v) {
   if (!strchr("srac", f->type) && v.kind == TV_UNDEF) bk_tpl_undefined(r, v);
   switch (f->type) {
     case 's': put_text_field(r, f, p->safe ? bk_tpl_escape(r, v) : bk_tpl_str(r, v)); return;
-    case 'r':
-    case 'a': put_text_field(r, f, bk_tpl_repr(r, v)); return;
+    case 'r': put_text_field(r, f, bk_tpl_repr(r, v)); return;
+    case 'a': put_text_field(r, f, bk_tpl_ascii(r, v)); return;
     case 'c':
+      f->prec = -1;
       if (v.kind == TV_STR && bk_tpl_chars(v) == 1) put_text_field(r, f, v);
       else put_char_field(r, f, bk_tpl_as_int(r, v, "%c argument"));
       return;
     case 'd':
       if (v.kind == TV_FLOAT) {
-        if (!(fabs(v.u.f) < 9.2e18)) bk_tpl_bad(r, "%%d: the float does not fit in 64 bits");
+        if (!(fabs(v.u.f) < 9.2e18)) {
+          put_huge_field(r, f, v.u.f);
+          return;
+        }
         v = bk_tv_int((int64_t)v.u.f);
       }
       /* fall through */
@@ -298,9 +322,11 @@ static void parse_spec(rt *r, bk_tv s, struct spec *f) {
   uint32_t i = 0;
   size_t n = s.len ? bk_tpl_u8len(s.u.s, s.u.s + s.len) : 0;
   *f = (struct spec){.fill = " ", .fill_len = 1, .width = 0, .prec = -1};
+  bool filled = false;
   if (n < s.len && n && s.u.s[n] && strchr("<>=^", s.u.s[n])) {
     memcpy(f->fill, s.u.s, n);
     f->fill_len = (uint8_t)n;
+    filled = true;
     f->align = s.u.s[n];
     i = (uint32_t)n + 1;
   } else if (s.len && s.u.s[0] && strchr("<>=^", s.u.s[0])) {
@@ -309,8 +335,9 @@ static void parse_spec(rt *r, bk_tv s, struct spec *f) {
   if (i < s.len && s.u.s[i] && strchr("+- ", s.u.s[i])) f->sign = s.u.s[i++];
   if (i < s.len && s.u.s[i] == '#') f->alt = true, i++;
   if (i < s.len && s.u.s[i] == '0') {
-    f->zero = true;
-    if (!f->align) f->align = '=', f->fill[0] = '0';
+    f->zero = !f->align;
+    if (f->zero) f->align = '=';
+    if (!filled) f->fill[0] = '0';
     i++;
   }
   f->width = number_at(s, &i);
@@ -337,20 +364,24 @@ static void format_value(struct format *x, bk_tv v, bk_tv spec) {
   bool float_type = f.type && strchr("eEfFgG%", f.type);
   bool int_type = f.type && strchr("bcdoxXn", f.type);
   if (v.kind == TV_STR && (!f.type || f.type == 's')) {
-    if (f.sign || f.alt || f.group || f.align == '=')
-      if (!(f.zero && f.align == '='))
-        bk_tpl_bad(r, "this format specifier is not allowed for strings");
-    if (f.align == '=') f.align = '<';
+    if (f.sign || f.alt || f.group || (f.align == '=' && !f.zero))
+      bk_tpl_bad(r, "this format specifier is not allowed for strings");
+    if (f.zero) f.align = '<';
     put_text_field(r, &f, x->safe ? bk_tpl_escape(r, v) : v);
   } else if (tv_integral(v) && (!f.type || int_type)) {
     if (f.prec >= 0) bk_tpl_bad(r, "precision is not allowed in an integer format");
+    if (f.group && f.type && (f.type == 'n' || f.type == 'c' || (f.group == ',' && f.type != 'd')))
+      bk_tpl_bad(r, "cannot specify '%c' with '%c'", f.group, f.type);
     if (f.type == 'n') f.type = 'd';
     if (f.type == 'c') {
+      if (f.sign || f.alt) bk_tpl_bad(r, "sign and '#' are not allowed with 'c'");
       if (!f.align) f.align = '<';
       put_char_field(r, &f, tv_i64(v));
     } else {
       put_int_field(r, &f, tv_i64(v), false);
     }
+  } else if (f.group && f.type == 'n') {
+    bk_tpl_bad(r, "cannot specify '%c' with 'n'", f.group);
   } else if (tv_num(v) && (float_type || (v.kind == TV_FLOAT && (!f.type || f.type == 'n')))) {
     put_float_field(r, &f, v.kind == TV_FLOAT ? v.u.f : (double)tv_i64(v));
   } else {
@@ -429,7 +460,7 @@ static void put_field(struct format *x, bk_tv f, int depth) {
     char c = i + 1 < f.len ? f.u.s[i + 1] : 0;
     if (c != 'r' && c != 's' && c != 'a')
       bk_tpl_bad(r, "format: unknown conversion '!%c'", c ? c : ' ');
-    v = c == 's' ? bk_tpl_str(r, v) : bk_tpl_repr(r, v);
+    v = c == 's' ? bk_tpl_str(r, v) : c == 'a' ? bk_tpl_ascii(r, v) : bk_tpl_repr(r, v);
     i += 2;
     if (i < f.len && f.u.s[i] != ':') bk_tpl_bad(r, "format: expected ':' after the conversion");
   }

@@ -6,6 +6,7 @@
 
 SAME(upper, bk_tpl_case(r, a[0], CASE_UPPER))
 SAME(lower, bk_tpl_case(r, a[0], CASE_LOWER))
+SAME(casefold, bk_tpl_case(r, a[0], CASE_FOLD))
 SAME(swapcase, bk_tpl_case(r, a[0], CASE_SWAP))
 SAME(title, bk_tpl_case(r, a[0], CASE_TITLE))
 SAME(capitalize, bk_tpl_case(r, a[0], CASE_CAPITAL))
@@ -303,12 +304,15 @@ static bool only_ascii(bk_tv s) {
   return true;
 }
 
+/* Letters, and after the first also digits and combining marks. */
 static bool identifier(bk_tv s) {
-  for (uint32_t i = 0; i < s.len; i++) {
-    char c = s.u.s[i];
-    bool ok = c & 0x80 || c == '_' || ((c | 32) >= 'a' && (c | 32) <= 'z') ||
-              (i && c >= '0' && c <= '9');
+  for (const char *p = s.u.s, *end = p + s.len; p < end;) {
+    size_t n;
+    int32_t c = bk_tpl_u8get(p, end, &n);
+    bool ok = c == '_' || bk_tpl_cp_is(c, "alpha");
+    if (p > s.u.s) ok = ok || (c >= '0' && c <= '9') || (c >= 0x300 && c < 0x370);
     if (!ok) return false;
+    p += n;
   }
   return s.len > 0;
 }
@@ -340,7 +344,7 @@ SAME(isprintable, bk_tv_bool(printable(a[0])))
 #define FIND(n) {.name = #n, .fn = m_##n, .need = 2, .params = {"self", "sub", "start", "end"}}
 const struct tpl_fn bk_tpl_str_methods[] = {
     M0(upper), M0(lower), M0(swapcase), M0(title), M0(capitalize),
-    {.name = "casefold", .fn = m_lower, .need = 1, .params = {"self"}},
+    M0(casefold),
     M1(strip, "chars", 1), M1(lstrip, "chars", 1), M1(rstrip, "chars", 1),
     FIND(find), FIND(rfind), FIND(index), FIND(rindex), FIND(count),
     FIND(startswith), FIND(endswith),

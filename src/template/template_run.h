@@ -263,6 +263,7 @@ void bk_tpl_put_escaped(rt *r, bk_tv v); /* & < > " ' unless safe */
 bk_tv bk_tpl_str(rt *r, bk_tv v);     /* str(v); strings as they are */
 bk_tv bk_tpl_escape(rt *r, bk_tv v);
 bk_tv bk_tpl_repr(rt *r, bk_tv v);
+bk_tv bk_tpl_ascii(rt *r, bk_tv v); /* repr with escapes for all that is not ASCII */
 int bk_tpl_float_text(double f, char out[static 40]);
 bk_tv bk_tpl_need_str(rt *r, bk_tv v, const char *who);
 
@@ -274,7 +275,7 @@ bk_tv bk_tpl_sub(bk_tv s, size_t from, size_t to); /* by characters */
 size_t bk_tpl_offset(bk_tv s, size_t chars);        /* bytes */
 size_t bk_tpl_space(const char *s, const char *end); /* bytes of the white space at s, or 0 */
 bk_tv bk_tpl_strip(bk_tv s, bk_tv chars, int sides); /* 1 left, 2 right, 3 both */
-enum { CASE_UPPER, CASE_LOWER, CASE_SWAP, CASE_TITLE, CASE_CAPITAL };
+enum { CASE_UPPER, CASE_LOWER, CASE_FOLD, CASE_SWAP, CASE_TITLE, CASE_CAPITAL };
 bk_tv bk_tpl_case(rt *r, bk_tv s, int how);
 bool bk_tpl_class(bk_tv s, const char *cls); /* every character, and at least one */
 bool bk_tpl_cp_is(int32_t c, const char *cls);

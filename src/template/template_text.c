@@ -272,6 +272,24 @@ bk_tv bk_tpl_repr(rt *r, bk_tv v) {
   return bk_tpl_end(r, mark);
 }
 
+bk_tv bk_tpl_ascii(rt *r, bk_tv v) {
+  v = bk_tpl_repr(r, v);
+  size_t mark = bk_tpl_begin(r), n;
+  for (const char *s = v.u.s, *end = s + v.len; s < end; s += n) {
+    int32_t c = bk_tpl_u8get(s, end, &n);
+    char buf[12];
+    if (c >= 0 && c < 0x80) {
+      bk_tpl_put(r, s, 1);
+      continue;
+    }
+    if (c < 0) c = (unsigned char)*s;
+    if (c < 0x100) snprintf(buf, sizeof buf, "\\x%02x", (unsigned)c);
+    else snprintf(buf, sizeof buf, c < 0x10000 ? "\\u%04x" : "\\U%08x", (unsigned)c);
+    bk_tpl_puts(r, buf);
+  }
+  return bk_tpl_end(r, mark);
+}
+
 bk_tv bk_tpl_need_str(rt *r, bk_tv v, const char *who) {
   if (v.kind == TV_STR) return v;
   if (v.kind == TV_UNDEF) bk_tpl_undefined(r, v);

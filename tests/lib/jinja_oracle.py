@@ -2,10 +2,11 @@
 
 One JSON object per line on standard input: {"template": text, "vars": {...}, "files": {name: text},
 "strict": bool, "options": {...}}; one per line comes back: {"text": ...} or {"error": class,
-"message": ...} where class is syntax, undefined, not_found or runtime.
+"message": ..., "line": ...} where class is syntax, undefined, not_found or runtime.
 """
 import json
 import sys
+import traceback
 
 import jinja2
 
@@ -32,13 +33,25 @@ def classify(error):
     return "runtime"
 
 
+def line_of(error):
+    """The innermost line of a template that an error passed; None where Jinja knows none."""
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return error.lineno
+    if isinstance(error, SyntaxError):  # of the code that Jinja made
+        return None
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == "<template>"]
+    return lines[-1] if lines else None
+
+
 def main():
     for line in sys.stdin:
         case = json.loads(line)
         try:
             answer = {"text": render(case)}
         except Exception as error:  # every failure is an answer
-            answer = {"error": classify(error), "message": f"{type(error).__name__}: {error}"}
+            message = f"{type(error).__name__}: {error}"
+            answer = {"error": classify(error), "message": message, "line": line_of(error)}
         try:
             text = json.dumps(answer)
         except (TypeError, ValueError) as error:
