@@ -63,6 +63,38 @@ function M.uids(found, filters, opts)
   return out, warnings
 end
 
+--- Every file that the templates of a project give: versions, and the matrix of images that have one.
+---@return table[] files {path=relative to the project, text=, mode=}
+function M.rendered(found)
+  local out = {}
+  local function add(image, version)
+    local files, errors = project.render(found, image, version)
+    if not files then error(tostring(errors), 3) end
+    table.move(files, 1, #files, #out + 1, out)
+  end
+  for _, image in ipairs(found.images) do
+    if fs.is_dir(fs.join(found.dir, image.subpath, "template")) then
+      for _, version in ipairs(image.versions) do add(image, version) end
+      if image.matrix then add(image, nil) end
+    end
+  end
+  return out
+end
+
+--- Files below a project directory that are neither expected nor sources.
+---@param dir string
+---@param expected table<string, any> by path relative to dir
+---@return string[]
+function M.strays(dir, expected)
+  local out = {}
+  for _, item in ipairs(fs.walk(dir)) do
+    local path = item.path:sub(1, #dir + 1) == dir .. "/" and item.path:sub(#dir + 2) or item.path
+    local source = path:find("/template/", 1, true) or path:find "^bakery%.ya?ml$"
+    if item.type == "file" and not source and not expected[path] then out[#out + 1] = path end
+  end
+  return out
+end
+
 --- A fixture project.
 function M.fixture(name)
   local found, errors, warnings = project.load(fs.join(M.dir, name), { name = "bakery.yaml" })

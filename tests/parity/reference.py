@@ -1,6 +1,6 @@
 """Runs the reference on cases from a JSON file and writes what it answers to another.
 
-A case is {"kind": "load", "text": …}, {"kind": "cli", "dir": …, "args": […]} or
+A case is {"kind": "load", "text": …}, {"kind": "cli" or "matrix", "dir": …, "args": […]} or
 {"kind": "render", "dir": …}; the answer is {"ok": bool, …}.
 """
 import contextlib
@@ -42,7 +42,7 @@ def cli(case):
     try:
         answer["value"] = json.loads(result.stdout)
     except ValueError:
-        answer["text"] = result.output[-2000:]
+        answer["text"] = result.output[-2000:] + str(result.exception or "")[-1000:]
     return answer
 
 
@@ -54,13 +54,14 @@ def render(case):
     root = pathlib.Path(case["dir"])
     for path in root.rglob("*"):
         name = str(path.relative_to(root))
-        if path.is_file() and "/template/" not in name and name != "bakery.yaml":
-            files[name] = path.read_text(encoding="utf-8")
+        if path.is_file() and "/template/" not in name and name not in ("bakery.yaml", "bakery.yml"):
+            text = path.read_bytes().decode("utf-8")
+            files[name] = {"text": text, "executable": bool(path.stat().st_mode & 0o111)}
     return {"ok": result.exit_code == 0, "value": files, "text": result.output[-2000:]}
 
 
 def run(cases):
-    kinds = {"load": load, "cli": cli, "render": render}
+    kinds = {"load": load, "cli": cli, "matrix": cli, "render": render}
     logging.disable(logging.CRITICAL)
     with contextlib.redirect_stderr(io.StringIO()):
         return [kinds[case["kind"]](case) for case in cases]

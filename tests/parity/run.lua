@@ -2,15 +2,18 @@
 --- Argument: the directory of the virtual environment (made when missing).
 local fs = require "bakery.fs"
 local json = require "bakery.json"
+local matrix = require "app.ci.matrix"
 local plan = require "app.plan"
 local process = require "bakery.process"
 local project = require "app.project"
 
 package.path = package.path .. ";tests/?.lua;./tests/?.lua"
+local projects = require "lib.projects"
 local rules = require "parity.rules"
 
 local VERSION = "0.8.0"
 local FIXTURES = "tests/fixtures/projects"
+local SEED, RANDOM = 20260801, 300
 local venv = arg[1] or "build/parity"
 local CREATED = "org.opencontainers.image.created"
 
@@ -64,28 +67,56 @@ local function arguments(filters)
   return out
 end
 
--- Fixtures are copied: the reference writes, and they must lie outside of a git work tree.
+-- bakery.yaml and the templates of a project, without what they give. The reference writes, and the
+-- projects must lie outside of a git work tree.
+local function copy_sources(from, to)
+  local templates = false
+  assert(fs.mkdir(to, { parents = true }))
+  for _, item in ipairs(fs.walk(from)) do
+    local path = item.path:sub(1, #from + 1) == from .. "/" and item.path:sub(#from + 2) or item.path
+    local template = path:find("/template/", 1, true)
+    if item.type == "file" and (template or path:find "^bakery%.ya?ml$") then
+      assert(fs.mkdir(fs.dirname(fs.join(to, path)), { parents = true }))
+      sh("cp", { "cp", "-p", fs.join(from, path), fs.join(to, path) })
+      templates = templates or template ~= nil
+    end
+  end
+  return templates
+end
+
+local function add_project(out, dir, name, filters, mode)
+  local all = { matrix_versions = mode }
+  for k, v in pairs(filters) do all[k] = v end
+  out[#out + 1] = { kind = "cli", dir = dir, args = json.array(arguments(all)), name = name, filters = all }
+end
+
+local function add_matrix(out, dir, name, mode)
+  out[#out + 1] = { kind = "matrix", dir = dir, name = name, filters = { matrix_versions = mode },
+    args = json.array { "ci", "matrix", "--matrix-versions", mode } }
+end
+
 local function cases(work)
   local out = {}
   for _, name in ipairs(fs.list(FIXTURES)) do
-    local source = FIXTURES .. "/" .. name .. "/bakery.yaml"
-    if fs.is_file(source) and not rules.SKIP[name] then
-      local dir = work .. "/" .. name
-      assert(fs.mkdir(dir, { parents = true }))
-      assert(fs.write(dir .. "/bakery.yaml", assert(fs.read(source))))
+    local source, dir = FIXTURES .. "/" .. name, work .. "/" .. name
+    if fs.is_dir(source) and not rules.SKIP[name] then
+      local templates = copy_sources(source, dir)
       for _, mode in ipairs { "include", "exclude" } do
-        for _, filter in ipairs(FILTERS) do
-          local filters = { matrix_versions = mode }
-          for k, v in pairs(filter) do filters[k] = v end
-          out[#out + 1] = { kind = "cli", dir = dir, args = json.array(arguments(filters)), name = name,
-            filters = filters }
-        end
+        for _, filters in ipairs(FILTERS) do add_project(out, dir, name, filters, mode) end
+        add_matrix(out, dir, name, mode)
       end
+      if templates then out[#out + 1] = { kind = "render", dir = dir, source = source, name = name } end
     end
   end
-  local dir = work .. "/rendered"
-  sh("cp", { "cp", "-r", "tests/fixtures/render/full", dir })
-  out[#out + 1] = { kind = "render", dir = dir }
+  for i, text in ipairs(require("parity.projects").texts(SEED, RANDOM)) do
+    local dir, name = work .. "/random" .. i, "random " .. i
+    assert(fs.mkdir(dir))
+    assert(fs.write(dir .. "/bakery.yaml", text))
+    add_project(out, dir, name, FILTERS[i % #FILTERS + 1], "include")
+    add_matrix(out, dir, name, "include")
+  end
+  copy_sources("tests/fixtures/render/full", work .. "/rendered")
+  out[#out + 1] = { kind = "render", dir = work .. "/rendered", source = "tests/fixtures/render/full" }
   for _, text in ipairs(require "parity.documents") do out[#out + 1] = { kind = "load", text = text } end
   return out
 end
@@ -120,13 +151,18 @@ end
 
 local loaded = {}
 
-local function our_plan(case)
+local function load(case)
   if not loaded[case.name] then
     local errors
     loaded[case.name], errors = project.load(case.dir)
     if not loaded[case.name] then return nil, tostring(errors) end
   end
-  local found = loaded[case.name]
+  return loaded[case.name]
+end
+
+local function our_plan(case)
+  local found, errors = load(case)
+  if not found then return nil, errors end
   local targets, err = plan.targets(found, case.filters, { revision = false,
     env = function(name) return name == "FIXTURE_TOKEN" and "x" or nil end })
   if not targets then return nil, tostring(err) end
@@ -144,25 +180,32 @@ local compare = {}
 
 function compare.cli(case, answer)
   local ours, count = our_plan(case)
-  if not ours then return { { path = "error", ours = count, theirs = answer.ok } } end
+  if not ours then
+    return answer.ok and { { path = "error", ours = count, theirs = "a plan" } } or {}
+  end
   if not answer.ok then
     return count == 0 and {} or { { path = "targets", ours = count, theirs = answer.text } }
   end
   return differences(without_time(answer.value), without_time(ours), "", {})
 end
 
+-- Rows; those of the reference also say whether the version is the latest one.
+function compare.matrix(case, answer)
+  local found = load(case)
+  if not found then return answer.ok and { { path = "error", ours = "refused", theirs = "rows" } } or {} end
+  local selections, err = plan.select(found, case.filters)
+  if not selections then return answer.ok and { { path = "error", ours = tostring(err), theirs = "rows" } } or {} end
+  if not answer.ok then return { { path = "error", ours = "rows", theirs = answer.text } } end
+  for _, row in ipairs(answer.value) do row.latest = nil end
+  return differences(answer.value, json.decode(json.encode(matrix.rows(selections))), "", {})
+end
+
 function compare.render(case, answer)
-  local found, errors = project.load("tests/fixtures/render/full")
+  local found, errors = project.load(case.source)
   assert(found, tostring(errors))
   local ours = {}
-  for _, image in ipairs(found.images) do
-    local list = table.move(image.versions, 1, #image.versions, 1, {})
-    if image.matrix then list[#list + 1] = false end
-    for _, version in ipairs(list) do
-      for _, file in ipairs(assert(project.render(found, image, version or nil))) do
-        ours[file.path] = file.text
-      end
-    end
+  for _, file in ipairs(projects.rendered(found)) do
+    ours[file.path] = { text = file.text, executable = file.mode & 73 ~= 0 }
   end
   return differences(answer.value, ours, case.kind, {})
 end

@@ -1,15 +1,18 @@
--- The plan document of every fixture project, byte for byte.
+-- The plan document, the job matrix and the rendered files of every fixture project, byte for byte.
 local fs = require "bakery.fs"
-local expected = require("lib.regenerate_plans").expected
+local fixtures = require "lib.regenerate_plans"
 local projects = require "lib.projects"
 
 describe("fixture", function()
-  for _, name in ipairs(fs.list(projects.dir)) do
-    if fs.is_dir(fs.join(projects.dir, name)) then
-      it(name, function()
-        local text, file = expected(name)
-        assert.are.equal(fs.read(fs.join(projects.dir, name, file)), text)
-      end)
-    end
+  for _, name in ipairs(fixtures.names()) do
+    it(name, function()
+      local dir, expected = fs.join(projects.dir, name), fixtures.expected(name)
+      for path, item in pairs(expected) do
+        local full = fs.join(dir, path)
+        assert.are.equal(fs.read(full), item.text, path)
+        if item.mode then assert.are.equal(fs.stat(full).mode & 73, item.mode & 73, path) end
+      end
+      assert.are.same({}, projects.strays(dir, expected))
+    end)
   end
 end)

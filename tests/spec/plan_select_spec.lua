@@ -39,6 +39,18 @@ describe("uid", function()
     local list, err = projects.targets(found, { matrix_versions = "include" })
     assert.is_nil(list)
     assert.are.equal("plan.duplicate_uid", err.code)
+    list, err = require("app.plan").select(found, { matrix_versions = "include" })
+    assert.is_nil(list)
+    assert.are.equal("plan.duplicate_uid", err.code)
+  end)
+  it("letters beyond ASCII change case, directories are tidy", function()
+    local found = projects.image [[
+    subpath: ./x//
+    versions: [{name: Ü1, subpath: ., os: [{name: ÉL 9}]}]
+]]
+    local list = projects.targets(found)
+    assert.are.equal("img-ü1-él-9", list[1].uid)
+    assert.are.equal("x/Containerfile.l9", list[1].containerfile)
   end)
 end)
 

@@ -1,34 +1,21 @@
 -- Rendering of template files (templates.md 2.1 to 2.5).
 local fs = require "bakery.fs"
 local project = require "app.project"
+local projects = require "lib.projects"
 local render = require "app.project.render"
 
 local FULL = "tests/fixtures/render/full"
 
 describe("a committed tree", function()
   it("is what its templates give, nothing more and nothing less", function()
-    local found = assert(project.load(FULL))
-    local expected = { [FULL .. "/bakery.yaml"] = true }
-    local function go(image, version)
-      local files, errors = project.render(found, image, version)
-      assert(files, tostring(errors))
-      for _, file in ipairs(files) do
-        local path = fs.join(FULL, file.path)
-        expected[path] = true
-        assert.are.equal(fs.read(path), file.text, path)
-        assert.are.equal(fs.stat(path).mode & 73, file.mode & 73, path)
-      end
+    local expected = {}
+    for _, file in ipairs(projects.rendered(assert(project.load(FULL)))) do
+      local path = fs.join(FULL, file.path)
+      expected[file.path] = true
+      assert.are.equal(fs.read(path), file.text, path)
+      assert.are.equal(fs.stat(path).mode & 73, file.mode & 73, path)
     end
-    for _, image in ipairs(found.images) do
-      for _, version in ipairs(image.versions) do go(image, version) end
-      if image.matrix then go(image, nil) end
-    end
-    for _, item in ipairs(fs.walk(FULL)) do
-      local path = item.path:sub(1, #FULL) == FULL and item.path or fs.join(FULL, item.path)
-      if item.type == "file" and not path:find("/template/", 1, true) then
-        assert.is_true(expected[path], path .. " is not rendered by anything")
-      end
-    end
+    assert.are.same({}, projects.strays(FULL, expected))
   end)
 end)
 
@@ -36,7 +23,8 @@ describe("normalisation", function()
   for _, case in ipairs {
     { "a  \n\t\nb\n  \n\n\n", "a\n\nb\n" },
     { "", "" },
-    { "\n\n", "" },
+    { "\n\n", "\n" },
+    { "  \n\t\n", "\n" },
     { " \t ", "" },
     { "a", "a\n" },
     { "\n\na \t", "\n\na\n" },

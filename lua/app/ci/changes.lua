@@ -4,6 +4,7 @@
 --- A change set: { full = reason|false, images = { [name] = { all=, dev=, row=, versions={[name]=true} } } }:
 --- all releases, the development versions, the latest row of the matrix, single versions.
 local configdiff = require "app.ci.configdiff"
+local names = require "app.project.names"
 
 local M = {}
 
@@ -16,25 +17,16 @@ local function starts(text, prefix) return text:sub(1, #prefix) == prefix end
 -- Whether a path is a directory's or below it.
 local function within(path, dir) return dir == "." or path == dir or starts(path, dir .. "/") end
 
--- "./a//b/" -> "a/b".
-local function tidy(path)
-  local out = {}
-  for part in path:gmatch "[^/]+" do
-    if part ~= "." then out[#out + 1] = part end
-  end
-  return #out > 0 and table.concat(out, "/") or "."
-end
-
 --- What classify needs to know of a project: its images' directories.
 ---@param project table
 ---@return table[] layout { {name=, dir=, matrix=, dev=, versions={{name=, dir=}…}}… }
 function M.layout(project)
   local out = {}
   for i, image in ipairs(project.images) do
-    local entry = { name = image.name, dir = tidy(image.subpath), matrix = image.matrix ~= nil,
+    local entry = { name = image.name, dir = names.tidy(image.subpath), matrix = image.matrix ~= nil,
       dev = #image.dev_versions > 0, versions = {} }
     for k, v in ipairs(image.versions) do
-      entry.versions[k] = { name = v.name, dir = tidy(image.subpath .. "/" .. v.subpath) }
+      entry.versions[k] = { name = v.name, dir = names.directory(image, v) }
     end
     out[i] = entry
   end
@@ -88,10 +80,10 @@ function M.classify(path, layout)
     if starts(path, dir) then return "none" end
   end
   if starts(path, "/") or ("/" .. path .. "/"):find("/../", 1, true) then return "full" end
-  local images = owners(tidy(path), layout)
+  local images = owners(names.tidy(path), layout)
   if #images == 0 then return "full" end
   local out = {}
-  for i, image in ipairs(images) do out[i] = { image = image.name, effect = image_effect(tidy(path), image) } end
+  for i, image in ipairs(images) do out[i] = { image = image.name, effect = image_effect(names.tidy(path), image) } end
   return out
 end
 

@@ -10,7 +10,6 @@ local select = require "app.plan.select"
 local target = require "app.plan.target"
 
 local M = {
-  select = select.run,
   describe_filters = select.describe,
   document = document.make,
   encode = document.encode,
@@ -63,6 +62,23 @@ local function check_unique(list)
     end
     seen[item.uid] = item
   end
+end
+
+--- What the filters choose, in the order of the file; ids are unique as in a plan.
+---@see app.plan.select
+---@param project table
+---@param filters app.plan.filters|nil
+---@param opts app.plan.options|nil
+---@return table[]|nil selections
+---@return table warnings_or_err
+function M.select(project, filters, opts)
+  local selections, warnings = select.run(project, filters, opts or {})
+  if not selections then return nil, warnings end
+  local identities = {}
+  for i, selection in ipairs(selections) do identities[i] = target.identity(selection) end
+  local err = check_unique(identities)
+  if err then return nil, err end
+  return selections, warnings
 end
 
 -- Two targets that push one tag overwrite each other.

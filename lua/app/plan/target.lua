@@ -1,5 +1,6 @@
 --- A target: one image, version, variant and operating system with everything that its build needs.
 local labels = require "app.plan.labels"
+local names = require "app.project.names"
 local options = require "app.project.options"
 local schema = require "app.project.schema"
 local tag_filter = require "bakery.tag"
@@ -23,7 +24,7 @@ function M.uid(image, version, variant, os_name, channel)
   parts[#parts + 1] = variant
   parts[#parts + 1] = os_name
   if channel and channel ~= "release" then parts[#parts + 1] = channel end
-  return (table.concat(parts, "-"):gsub("[ .+/]", "-"):lower())
+  return names.lower((table.concat(parts, "-"):gsub("[ .+/]", "-")))
 end
 
 --- The text that targets are sorted and reported by.
@@ -34,11 +35,22 @@ function M.display(image, version, variant, os_name)
   return "ImageTarget(" .. table.concat(parts, ", ") .. ")"
 end
 
+--- What tells a selection apart.
+---@param selection table {image, version, variant, os} of select.lua
+---@return {uid: string, display: string, channel: string|nil}
+function M.identity(selection)
+  local image, version = selection.image.name, selection.version
+  local variant, os_name = selection.variant and selection.variant.name, selection.os and selection.os.name
+  local channel = version.is_dev and version.channel or nil
+  return { uid = M.uid(image, version.name, variant, os_name, channel), channel = channel,
+    display = M.display(image, version.name, variant, os_name) }
+end
+
 local function containerfile(dir, os_entry, variant)
   local name = "Containerfile"
   if os_entry and os_entry.extension ~= "" then name = name .. "." .. os_entry.extension end
   if variant and variant.extension ~= "" then name = name .. "." .. variant.extension end
-  return dir .. "/" .. name
+  return dir == "." and name or dir .. "/" .. name
 end
 
 local function args_of(version)
@@ -126,21 +138,21 @@ end
 function M.new(selection, context)
   local image, version = selection.image, selection.version
   local variant, os_entry = selection.variant, selection.os
-  local variant_name, os_name = variant and variant.name, os_entry and os_entry.name
-  local channel = version.is_dev and version.channel or nil
+  local identity = M.identity(selection)
+  local channel = identity.channel
   local self = setmetatable({
     model = selection,
     image = image.name,
     version = version.name,
-    variant = variant_name,
-    os = os_name,
+    variant = variant and variant.name,
+    os = os_entry and os_entry.name,
     channel = channel,
     platforms = selection.platforms,
-    uid = M.uid(image.name, version.name, variant_name, os_name, channel),
-    display = M.display(image.name, version.name, variant_name, os_name),
+    uid = identity.uid,
+    display = identity.display,
     flags = flags_of(version, variant, os_entry),
-    image_dir = image.subpath,
-    version_dir = image.subpath .. "/" .. version.subpath,
+    image_dir = names.tidy(image.subpath),
+    version_dir = names.directory(image, version),
     args = args_of(version),
     secrets = context.secrets(image),
     created = context.created,

@@ -3,6 +3,7 @@
 local fs = require "bakery.fs"
 local json = require "bakery.json"
 local macros = require "app.project.macros"
+local names = require "app.project.names"
 local patterns = require "app.project.patterns"
 local problems = require "app.project.problems"
 local regex = require "bakery.regex"
@@ -18,8 +19,8 @@ M.MAX_FILE = 16 * 1024 * 1024
 ---@return string
 function M.normalise(text)
   text = text:gsub("[ \t]+\n", "\n"):gsub("[ \t]+$", "")
-  text = text:gsub("\n+$", "")
-  return text == "" and "" or text .. "\n"
+  if text == "" then return text end
+  return text:gsub("\n+$", "") .. "\n"
 end
 
 local function is_template(path)
@@ -85,7 +86,7 @@ local function wanted(filters, path)
 end
 
 local function base_vars(image, version, dir)
-  local path = json.object { { "Base", "." }, { "Image", image.subpath }, { "Version", dir } }
+  local path = json.object { { "Base", "." }, { "Image", names.tidy(image.subpath) }, { "Version", dir } }
   if not version then
     return { Image = json.object { { "Name", image.name }, { "DisplayName", image.display_name } },
       Path = path }
@@ -190,12 +191,12 @@ local Run = {}
 Run.__index = Run
 
 function Run:fail(err, variant, path, destination)
-  local source = self.image.subpath .. "/template/" .. path
+  local source = names.tidy(self.image.subpath .. "/template/" .. path)
   self.errors[#self.errors + 1] = render_error(err, self, variant, source, destination)
 end
 
 function Run:add(path, text, mode, copy)
-  self.files[#self.files + 1] = { path = self.dir .. "/" .. path, text = text, mode = mode,
+  self.files[#self.files + 1] = { path = names.tidy(self.dir .. "/" .. path), text = text, mode = mode,
     copy = copy }
 end
 
@@ -214,7 +215,7 @@ function Run:template(path, text, mode)
     if out then
       self:add(item.path, M.normalise(out), mode)
     else
-      self:fail(err, item.variant, path, self.dir .. "/" .. item.path)
+      self:fail(err, item.variant, path, names.tidy(self.dir .. "/" .. item.path))
     end
   end
 end
@@ -257,7 +258,7 @@ function M.render(project, image, version, opts)
   sources, err = source_files(root)
   if not sources then return nil, problems.list { err } end
   local subject = version or image.matrix
-  local dir = image.subpath .. "/" .. subject.subpath
+  local dir = names.directory(image, subject)
   local run = setmetatable({ root = root, dir = dir, image = image, version = version,
     os = subject.os, env = environment(root), vars = base_vars(image, version, dir), files = {},
     notes = {}, errors = problems.list() }, Run)
