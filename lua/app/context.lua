@@ -55,7 +55,8 @@ function lazy.backend(self)
   local a = self.args
   return require("app.backend").get(a.backend or "embedded").open {
     dir = self.dir, store = a.store, jobs = a.jobs, epoch = session.epoch(a, self.dir), no_cache = a.cache == false,
-    pull = a.pull, network = a.network, security = a.security, compression = a.compression, format = a.format,
+    pull = a.pull, network = a.network, security = a.security, isolation = a.isolation, compression = a.compression,
+      format = a.format,
     level = a.compression_level, run_id = self.run_id, emit = function(e) self.reporter:event(e) end,
     clean = a.clean, args = a }
 end

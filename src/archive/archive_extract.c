@@ -12,6 +12,7 @@
 #include "archive/overlay.h"
 #include "base/fs.h"
 #include "base/map.h"
+#include "base/ids.h"
 #include "base/mem.h"
 
 #define PATH_LIMIT 4095 /* what a relative path of one system call can hold */
@@ -41,8 +42,8 @@ static bool maps_one_id(void) {
 struct bk_extractor *bk_extract_new(const struct bk_extract_opts *opts) {
   struct bk_extractor *x = bk_calloc(1, sizeof *x);
   x->opts = *opts;
-  x->uid = geteuid();
-  x->gid = getegid();
+  x->uid = bk_ids_uid();
+  x->gid = bk_ids_gid();
   /* umask(2) can only be read by changing it, for every thread: ask /proc; unknown = all bits. */
   x->umask = 0777;
   struct bk_buf status = {.max = 65536};
@@ -52,7 +53,7 @@ struct bk_extractor *bk_extract_new(const struct bk_extract_opts *opts) {
     if (line) x->umask = (mode_t)strtoul(line + 7, NULL, 8) & 0777;
   }
   bk_buf_free(&status);
-  x->single_id = opts->rootless && maps_one_id();
+  x->single_id = opts->rootless && !bk_ids() && maps_one_id();
   return x;
 }
 
@@ -104,7 +105,7 @@ static int set_xattrs(struct bk_extractor *x, int fd, const struct bk_tar_entry 
   for (size_t i = 0; i < e->n_xattrs; i++) {
     const struct bk_tar_xattr *a = &e->xattrs[i];
     if (!bk_xattr_is_kept(a->name)) continue;
-    if (fsetxattr(fd, a->name, a->value, a->len, 0) == 0 || errno == ENOTSUP) continue;
+    if (bk_xattr_set(fd, a->name, a->value, a->len) == 0 || errno == ENOTSUP) continue;
     if (errno == EPERM && x->opts.rootless) continue;
     return bk_fail_errno(err, errno, "set extended attribute '%s'", a->name);
   }
@@ -129,9 +130,9 @@ static int dir_metadata(struct bk_extractor *x, const char *name, const struct b
                         bool created, struct bk_err *err) {
   int fd = bk_dirs_top(&x->dirs)->fd;
   if ((!created || needs_chown(x, e)) &&
-      fchownat(fd, name, want_uid(x, e), want_gid(x, e), AT_SYMLINK_NOFOLLOW))
+      bk_fchownat(fd, name, want_uid(x, e), want_gid(x, e), AT_SYMLINK_NOFOLLOW))
     return owner_failed(x, e, err);
-  if ((!created || needs_chmod(x, e->mode)) && fchmodat(fd, name, e->mode, 0))
+  if ((!created || needs_chmod(x, e->mode)) && bk_fchmodat(fd, name, e->mode))
     return bk_fail_errno(err, errno, "set mode");
   if (e->n_xattrs) {
     cleanup_close int sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -145,8 +146,7 @@ static int dir_metadata(struct bk_extractor *x, const char *name, const struct b
 
 static int set_opaque(struct bk_extractor *x, int dirfd, const char *name, struct bk_err *err) {
   cleanup_close int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  const char *attr = x->opts.userxattr ? BK_OPAQUE_USER : BK_OPAQUE_TRUSTED;
-  if (fd < 0 || fsetxattr(fd, attr, "y", 1, 0))
+  if (fd < 0 || bk_overlay_set_opaque(fd, x->opts.userxattr))
     return bk_fail_errno(err, errno, "mark directory as opaque");
   return 0;
 }
@@ -157,7 +157,7 @@ enum existing { NOTHING, WHITEOUT, DIRECTORY, OTHER, FAILED };
 
 static enum existing look(struct bk_extractor *x, const char *name, struct stat *st,
                           struct bk_err *err) {
-  if (fstatat(bk_dirs_top(&x->dirs)->fd, name, st, AT_SYMLINK_NOFOLLOW)) {
+  if (bk_fstatat(bk_dirs_top(&x->dirs)->fd, name, st, AT_SYMLINK_NOFOLLOW)) {
     if (errno == ENOENT) return NOTHING;
     bk_fail_errno(err, errno, "stat");
     return FAILED;
@@ -214,8 +214,8 @@ static int root_entry(struct bk_extractor *x, const struct bk_tar_entry *e, stru
   if (e->type != BK_TAR_DIR)
     return bk_fail(err, BK_BUILD, "archive.bad_name", "the root is no directory");
   int fd = x->opts.rootfd;
-  if (fchown(fd, want_uid(x, e), want_gid(x, e))) return owner_failed(x, e, err);
-  if (fchmod(fd, e->mode)) return bk_fail_errno(err, errno, "set mode");
+  if (bk_fchown(fd, want_uid(x, e), want_gid(x, e))) return owner_failed(x, e, err);
+  if (bk_fchmod(fd, e->mode)) return bk_fail_errno(err, errno, "set mode");
   if (set_xattrs(x, fd, e, err)) return -1;
   x->dirs.levels[0].setgid = e->mode & S_ISGID;
   x->root_listed = true;
@@ -256,9 +256,9 @@ static int put_file(struct bk_extractor *x, const char *name, const struct bk_ta
   }
   if (fd < 0) return bk_fail_errno(err, errno, "create file");
   if (put_data(fd, data, ctx, err)) return -1;
-  if (needs_chown(x, e) && fchown(fd, want_uid(x, e), want_gid(x, e)))
+  if (needs_chown(x, e) && bk_fchown(fd, want_uid(x, e), want_gid(x, e)))
     return owner_failed(x, e, err);
-  if (needs_chmod(x, e->mode) && fchmod(fd, e->mode)) return bk_fail_errno(err, errno, "set mode");
+  if (needs_chmod(x, e->mode) && bk_fchmod(fd, e->mode)) return bk_fail_errno(err, errno, "set mode");
   if (set_xattrs(x, fd, e, err)) return -1;
   struct timespec t[2] = {mtime_of(e), mtime_of(e)};
   return futimens(fd, t) ? bk_fail_errno(err, errno, "set time") : 0;
@@ -269,7 +269,7 @@ static int make_special(struct bk_extractor *x, const char *name, const struct b
   if (e->type == BK_TAR_SYMLINK) return symlinkat(e->link, fd, name);
   mode_t type = e->type == BK_TAR_FIFO ? S_IFIFO : e->type == BK_TAR_CHAR ? S_IFCHR : S_IFBLK;
   dev_t dev = type == S_IFIFO ? 0 : makedev(e->devmajor, e->devminor);
-  return mknodat(fd, name, type | (e->mode & 0777), dev);
+  return bk_mknodat(fd, name, type | (e->mode & 0777), dev);
 }
 
 /* Symlinks, fifos and device nodes. */
@@ -277,7 +277,7 @@ static int put_special(struct bk_extractor *x, const char *name, const struct bk
                        struct bk_err *err) {
   bool device = e->type == BK_TAR_CHAR || e->type == BK_TAR_BLOCKDEV;
   bool whiteout = e->type == BK_TAR_CHAR && !e->devmajor && !e->devminor;
-  if (device && !whiteout && x->opts.rootless)
+  if (device && !whiteout && x->opts.rootless && !(bk_ids() & BK_IDS_ALL))
     return bk_fail(err, BK_BUILD, "archive.device",
                    "device node %u:%u cannot be created without root privileges", e->devmajor,
                    e->devminor);
@@ -288,9 +288,9 @@ static int put_special(struct bk_extractor *x, const char *name, const struct bk
   }
   if (rc) return bk_fail_errno(err, errno, "create %s", device ? "device node" : "entry");
   if (needs_chown(x, e) &&
-      fchownat(fd, name, want_uid(x, e), want_gid(x, e), AT_SYMLINK_NOFOLLOW))
+      bk_fchownat(fd, name, want_uid(x, e), want_gid(x, e), AT_SYMLINK_NOFOLLOW))
     return owner_failed(x, e, err);
-  if (e->type != BK_TAR_SYMLINK && needs_chmod(x, e->mode) && fchmodat(fd, name, e->mode, 0))
+  if (e->type != BK_TAR_SYMLINK && needs_chmod(x, e->mode) && bk_fchmodat(fd, name, e->mode))
     return bk_fail_errno(err, errno, "set mode");
   struct timespec t[2] = {mtime_of(e), mtime_of(e)};
   if (utimensat(fd, name, t, AT_SYMLINK_NOFOLLOW)) return bk_fail_errno(err, errno, "set time");
@@ -308,7 +308,7 @@ static int put_whiteout(struct bk_extractor *x, const char *name, struct bk_err 
     case NOTHING: break;
     default: return 0;
   }
-  return mknodat(fd, name, S_IFCHR, 0) ? bk_fail_errno(err, errno, "create whiteout") : 0;
+  return bk_mknodat(fd, name, S_IFCHR, 0) ? bk_fail_errno(err, errno, "create whiteout") : 0;
 }
 
 /* --- hard links ------------------------------------------------------------------------------ */
@@ -329,9 +329,9 @@ static int link_metadata(struct bk_extractor *x, const char *name, const struct 
   int fd = bk_dirs_top(&x->dirs)->fd;
   if (!S_ISREG(st->st_mode)) return 0;
   bool owner = st->st_uid != want_uid(x, e) || st->st_gid != want_gid(x, e);
-  if (owner && fchownat(fd, name, want_uid(x, e), want_gid(x, e), AT_SYMLINK_NOFOLLOW))
+  if (owner && bk_fchownat(fd, name, want_uid(x, e), want_gid(x, e), AT_SYMLINK_NOFOLLOW))
     return owner_failed(x, e, err);
-  if ((owner || (st->st_mode & 07777) != e->mode) && fchmodat(fd, name, e->mode, 0))
+  if ((owner || (st->st_mode & 07777) != e->mode) && bk_fchmodat(fd, name, e->mode))
     return bk_fail_errno(err, errno, "set mode");
   if (e->n_xattrs) {
     cleanup_close int sub = openat(fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -356,7 +356,7 @@ static int put_hardlink(struct bk_extractor *x, const char *dir, size_t dir_len,
     return no_target(e, err);
   cleanup_close int from = fcntl(bk_dirs_top(&x->dirs)->fd, F_DUPFD_CLOEXEC, 3);
   if (from < 0) return bk_fail_errno(err, errno, "duplicate descriptor");
-  if (fstatat(from, base, &st, AT_SYMLINK_NOFOLLOW) || S_ISDIR(st.st_mode) ||
+  if (bk_fstatat(from, base, &st, AT_SYMLINK_NOFOLLOW) || S_ISDIR(st.st_mode) ||
       (x->opts.overlay && bk_is_whiteout(&st)))
     return no_target(e, err);
   if (bk_dirs_enter(&x->dirs, dir, dir_len, BK_DIRS_CREATE, err)) return -1;
@@ -477,7 +477,7 @@ int bk_extract_finish(struct bk_extractor *x, struct bk_err *err) {
     struct stat st;
     if (bk_dirs_enter(&x->dirs, path, (size_t)(base - path), BK_DIRS_STRICT, &gone)) continue;
     int fd = bk_dirs_top(&x->dirs)->fd;
-    if (*base && (fstatat(fd, base, &st, AT_SYMLINK_NOFOLLOW) || !S_ISDIR(st.st_mode))) continue;
+    if (*base && (bk_fstatat(fd, base, &st, AT_SYMLINK_NOFOLLOW) || !S_ISDIR(st.st_mode))) continue;
     int rc = *base ? utimensat(fd, base, t, AT_SYMLINK_NOFOLLOW) : futimens(x->opts.rootfd, t);
     if (rc) return bk_fail_errno(err, errno, "set time of '%.200s'", path);
   }

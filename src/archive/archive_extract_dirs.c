@@ -5,13 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ids.h"
 #include "base/mem.h"
 
 #define MAX_SYMLINKS 40
 
 int bk_dirs_init(struct bk_dirs *d, int rootfd, struct bk_err *err) {
   struct stat st;
-  if (fstat(rootfd, &st)) return bk_fail_errno(err, errno, "stat target directory");
+  if (bk_fstat(rootfd, &st)) return bk_fail_errno(err, errno, "stat target directory");
   d->levels[0] = (struct bk_level){.fd = rootfd, .setgid = st.st_mode & S_ISGID};
   return 0;
 }
@@ -32,7 +33,7 @@ void bk_dirs_free(struct bk_dirs *d) {
 
 static int push(struct bk_dirs *d, const char *name, int fd, struct bk_err *err) {
   struct stat st;
-  if (d->depth == BK_DEPTH_MAX || fstat(fd, &st)) {
+  if (d->depth == BK_DEPTH_MAX || bk_fstat(fd, &st)) {
     int e = d->depth == BK_DEPTH_MAX ? 0 : errno;
     close(fd);
     if (e) return bk_fail_errno(err, e, "stat directory '%s'", name);
@@ -62,7 +63,7 @@ struct todo {
 /* Puts the target of the symlink `name` in front of the rest. 1 when it is absolute, 0, -1. */
 static int follow(struct bk_dirs *d, const char *name, struct todo *t, struct bk_err *err) {
   char target[4097];
-  ssize_t n = readlinkat(d->levels[d->depth].fd, name, target, sizeof target - 1);
+  ssize_t n = bk_readlinkat(d->levels[d->depth].fd, name, target, sizeof target - 1);
   if (n < 0) return bk_fail_errno(err, errno, "read link '%s'", name);
   if (++t->links > MAX_SYMLINKS) return bk_fail_errno(err, ELOOP, "resolve '%s'", name);
   struct bk_buf next = {0};
@@ -83,7 +84,7 @@ static int descend(struct bk_dirs *d, const char *name, struct todo *t, unsigned
   int e = errno;
   struct stat st;
   if ((e == ENOTDIR || e == ELOOP) && !(flags & BK_DIRS_STRICT) &&
-      fstatat(d->levels[d->depth].fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+      bk_fstatat(d->levels[d->depth].fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
       S_ISLNK(st.st_mode)) {
     int absolute = follow(d, name, t, err);
     if (absolute == 1) pop_to(d, 0);

@@ -8,6 +8,7 @@
 
 #include "archive/overlay.h"
 #include "base/map.h"
+#include "base/ids.h"
 #include "base/mem.h"
 
 struct packer {
@@ -108,7 +109,7 @@ static int pack_file(struct packer *p, int dirfd, const char *name, struct bk_ta
                      struct bk_err *err) {
   cleanup_close int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   struct stat st;
-  if (fd < 0 || fstat(fd, &st)) return bk_fail_errno(err, errno, "open '%s'", p->path.p);
+  if (fd < 0 || bk_fstat(fd, &st)) return bk_fail_errno(err, errno, "open '%s'", p->path.p);
   if (!S_ISREG(st.st_mode))
     return bk_fail(err, BK_BUILD, "archive.changed", "'%s' changed while it was packed", p->path.p);
   struct bk_xattrs x;
@@ -126,7 +127,7 @@ static int pack_file(struct packer *p, int dirfd, const char *name, struct bk_ta
 static int pack_symlink(struct packer *p, int dirfd, const char *name, struct bk_tar_entry *e,
                         struct bk_err *err) {
   char target[4097];
-  ssize_t n = readlinkat(dirfd, name, target, sizeof target - 1);
+  ssize_t n = bk_readlinkat(dirfd, name, target, sizeof target - 1);
   if (n < 0) return bk_fail_errno(err, errno, "read link '%s'", p->path.p);
   target[n] = '\0';
   e->type = BK_TAR_SYMLINK;
@@ -193,7 +194,7 @@ static int pack_children(struct packer *p, int fd, unsigned depth, struct bk_err
   if (!names) return bk_fail_errno(err, errno, "read directory '%s'", bk_buf_str(&p->path));
   for (size_t i = 0; i < n; i++) {
     struct stat st;
-    if (fstatat(fd, names[i], &st, AT_SYMLINK_NOFOLLOW))
+    if (bk_fstatat(fd, names[i], &st, AT_SYMLINK_NOFOLLOW))
       return bk_fail_errno(err, errno, "stat '%s/%s'", bk_buf_str(&p->path), names[i]);
     if (strncmp(names[i], BK_WHITEOUT_PREFIX, 4) == 0)
       return bk_fail(err, BK_BUILD, "archive.bad_name",

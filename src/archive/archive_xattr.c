@@ -5,11 +5,12 @@
 
 #include "archive/overlay.h"
 #include "archive/pack.h"
+#include "base/ids.h"
 #include "base/mem.h"
 
 bool bk_xattr_is_kept(const char *name) {
   if (strcmp(name, "security.capability") == 0) return true;
-  return strncmp(name, "user.", 5) == 0 && !bk_overlay_is_private(name) &&
+  return strncmp(name, "user.", 5) == 0 && strncmp(name, "user.bakery.", 12) != 0 && !bk_overlay_is_private(name) &&
          strncmp(name, "user.containers.", 16) != 0;
 }
 
@@ -48,7 +49,8 @@ int bk_xattrs_read(int fd, struct bk_xattrs *x) {
   ssize_t total = list_names(fd, &x->names);
   if (total <= 0) return (int)total;
   for (const char *s = x->names.p; s < x->names.p + total; s += strlen(s) + 1) {
-    if (!bk_xattr_is_kept(s)) continue;
+    const char *shown = bk_ids_xattr_out(s);
+    if (!shown && !bk_xattr_is_kept(s)) continue;
     size_t len;
     if (read_value(fd, s, &x->values, &len)) {
       if (errno == ENODATA) continue;
@@ -58,7 +60,7 @@ int bk_xattrs_read(int fd, struct bk_xattrs *x) {
       return -1;
     }
     x->v = bk_reallocarray(x->v, x->n + 1, sizeof *x->v);
-    x->v[x->n++] = (struct bk_tar_xattr){.name = s, .len = len};
+    x->v[x->n++] = (struct bk_tar_xattr){.name = shown ? shown : s, .len = len};
   }
   const char *p = x->values.p; /* only now: the buffer moved while it grew */
   for (size_t i = 0; i < x->n; p += x->v[i++].len) x->v[i].value = p;
@@ -73,12 +75,17 @@ void bk_xattrs_free(struct bk_xattrs *x) {
   *x = (struct bk_xattrs){0};
 }
 
+int bk_xattr_set(int fd, const char *name, const void *value, size_t len) {
+  const char *ours = bk_ids_xattr_in(name);
+  return fsetxattr(fd, ours ? ours : name, value, len, 0);
+}
+
 int bk_xattrs_copy(int from, int to) {
   struct bk_xattrs x;
   if (bk_xattrs_read(from, &x)) return -1;
   int rc = 0;
   for (size_t i = 0; rc == 0 && i < x.n; i++)
-    if (fsetxattr(to, x.v[i].name, x.v[i].value, x.v[i].len, 0) && errno != ENOTSUP) rc = -1;
+    if (bk_xattr_set(to, x.v[i].name, x.v[i].value, x.v[i].len) && errno != ENOTSUP) rc = -1;
   int e = errno;
   bk_xattrs_free(&x);
   errno = e;

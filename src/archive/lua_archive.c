@@ -501,7 +501,7 @@ int luaopen_bakery_archive(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"pack", l_pack},         {"unpack", l_unpack},         {"sniff", l_sniff},
       {"list", l_list},         {"compress", l_compress},     {"decompress", l_decompress},
-      {"tar_writer", l_tar_writer}, {NULL, NULL}};
+      {"tar_writer", l_tar_writer}, {"record_ids", bk_lua_record_ids}, {NULL, NULL}};
   bk_class(L, WRITER, methods, writer_close);
   luaL_newlib(L, functions);
   return 1;

@@ -10,6 +10,7 @@
 
 #define BK_OPAQUE_TRUSTED "trusted.overlay.opaque"
 #define BK_OPAQUE_USER "user.overlay.opaque"
+#define BK_OPAQUE_OURS "user.bakery.opaque" /* where overlayfs itself keeps the others to itself */
 
 static inline bool bk_is_whiteout(const struct stat *st) {
   return S_ISCHR(st->st_mode) && st->st_rdev == 0;
@@ -17,6 +18,9 @@ static inline bool bk_is_whiteout(const struct stat *st) {
 
 /* 'y', 'x' or 0 for an open directory; unreadable or unsupported xattrs count as 0. */
 char bk_overlay_opaque(int dirfd);
+
+/* Marks an open directory; -1 with errno. */
+int bk_overlay_set_opaque(int dirfd, bool userxattr);
 
 /* Whether dirfd/name is an xattr whiteout; st must be its lstat. Only meaningful below an 'x'. */
 bool bk_overlay_xattr_whiteout(int dirfd, const char *name, const struct stat *st);

@@ -35,6 +35,8 @@ struct bk_xattrs {
   struct bk_buf names, values;
 };
 int bk_xattrs_read(int fd, struct bk_xattrs *out); /* -1 with errno set; ENOTSUP counts as none */
+/* fsetxattr, under the name that it is kept by here (base/ids.h). */
+int bk_xattr_set(int fd, const char *name, const void *value, size_t len);
 int bk_xattrs_copy(int from, int to);        /* the same, for a file system without support too */
 void bk_xattrs_free(struct bk_xattrs *x);
 bool bk_xattr_is_kept(const char *name);

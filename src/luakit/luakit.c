@@ -1,5 +1,7 @@
 #include "luakit/luakit.h"
 
+#include "base/ids.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -269,4 +271,12 @@ struct bk_sink *bk_sink_take(lua_State *L, int idx) {
   struct bk_sink *s = lua_touserdata(L, idx);
   if (atomic_exchange(&s->busy, true)) luaL_argerror(L, idx, "the sink is in use");
   return s;
+}
+
+int bk_lua_record_ids(lua_State *L) {
+  static const char *const words[] = {"none", "owners", "all", NULL};
+  static const unsigned flags[] = {0, BK_IDS_OWNERS, BK_IDS_ALL};
+  unsigned set = flags[luaL_checkoption(L, 1, NULL, words)];
+  bk_ids_set(set | (lua_toboolean(L, 2) ? BK_IDS_MARKS : 0));
+  return 0;
 }

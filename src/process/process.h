@@ -56,6 +56,8 @@ struct bk_child *bk_child_open(struct bk_loop *loop, const struct bk_spawn *s, b
  * itself is signalled. */
 struct bk_child *bk_child_adopt(struct bk_loop *loop, pid_t pid, int pidfd, bk_child_fn *changed,
                                 void *arg);
+/* The child answers to `sig` by ending everything it started: sent wherever KILL would be. */
+void bk_child_set_kill(struct bk_child *child, int sig);
 pid_t bk_child_pid(const struct bk_child *child);
 /* Exited: wait status and seconds since the start are valid. */
 bool bk_child_exited(const struct bk_child *child, int *status, double *seconds);

@@ -33,6 +33,7 @@ struct bk_child {
   uint64_t started, ended;    /* ns */
   uint64_t limit, kill_at;    /* ns, 0 = none */
   double grace;
+  int kill_sig; /* what ends it for certain */
 };
 
 static uint64_t now_ns(void) { return uv_hrtime(); }
@@ -130,7 +131,7 @@ static void sweep(struct bk_child *c) {
 
 static void kill_group(struct bk_child *c) {
   c->killed = true;
-  bk_child_kill(c, SIGKILL);
+  bk_child_kill(c, c->kill_sig);
 }
 
 static void step(struct bk_child *c) {
@@ -156,7 +157,7 @@ static void on_exit_event(uv_poll_t *p, int status, int events) {
 
 static void on_loop_close(struct bk_loop_hook *hook) {
   struct bk_child *c = (struct bk_child *)hook;
-  if (!c->gone && (!c->exited || c->killing)) bk_child_kill(c, SIGKILL);
+  if (!c->gone && (!c->exited || c->killing)) bk_child_kill(c, c->kill_sig);
   shut(c);
   c->owned = false; /* the owner is finalised already, or never will look again */
 }
@@ -165,7 +166,8 @@ static struct bk_child *watch(struct bk_loop *loop, pid_t pid, pid_t group, int 
                               uint64_t started, bk_child_fn *changed, void *arg) {
   struct bk_child *c = bk_calloc(1, sizeof *c);
   *c = (struct bk_child){.loop = loop, .changed = changed, .arg = arg, .pid = pid, .owned = true,
-                         .group = group, .started = started, .pidfd = pidfd};
+                         .group = group, .started = started, .pidfd = pidfd,
+                         .kill_sig = SIGKILL};
   c->hook.close = on_loop_close;
   bk_loop_hook_add(loop, &c->hook);
   uv_timer_init(&loop->uv, &c->timer);
@@ -197,6 +199,8 @@ struct bk_child *bk_child_adopt(struct bk_loop *loop, pid_t pid, int pidfd, bk_c
                                 void *arg) {
   return watch(loop, pid, 0, pidfd, now_ns(), changed, arg);
 }
+
+void bk_child_set_kill(struct bk_child *c, int sig) { c->kill_sig = sig; }
 
 pid_t bk_child_pid(const struct bk_child *c) { return c->pid; }
 

@@ -32,10 +32,13 @@ static void close_fds(struct start *s) {
   for (int i = 0; i < 3; i++) s->spec.fds[i] = -1;
 }
 
+/* A supervisor (tier F) must live to end the others. */
+static int kill_signal(void) { return bk_sandbox_mode() == BK_SANDBOX_CHROOT ? SIGTERM : SIGKILL; }
+
 static void start_release(struct bk_job *job) {
   struct start *s = (struct start *)job;
   if (s->box.pid > 0) { /* nobody took it */
-    kill(s->box.pid, SIGKILL);
+    kill(s->box.pid, kill_signal());
     while (waitpid(s->box.pid, NULL, 0) < 0 && errno == EINTR) {}
     close(s->box.pidfd);
   }
@@ -300,6 +303,7 @@ static int start_done(lua_State *L, struct bk_job *job) {
   lua_setiuservalue(L, -2, UV_STUBS);
   b->ooms = s->ooms;
   b->child = bk_child_adopt(bk_lua_loop(L), s->box.pid, s->box.pidfd, box_changed, b);
+  bk_child_set_kill(b->child, kill_signal());
   s->box.pid = 0;
   return 1;
 }
@@ -398,6 +402,7 @@ static int box_kill(lua_State *L) {
   luaL_argcheck(L, sig > 0 && sig < NSIG, 2, "signal number expected");
   if (!b->child || bk_child_gone(b->child)) return lua_pushboolean(L, false), 1;
   b->killed = true;
+  if (sig == SIGKILL) sig = kill_signal();
   lua_pushboolean(L, bk_child_kill(b->child, (int)sig) == 0);
   return 1;
 }
@@ -411,13 +416,66 @@ static int box_pid(lua_State *L) {
 
 /* --- this process -------------------------------------------------------------------------------- */
 
+static void set_string(lua_State *L, const char *name, const char *v) {
+  lua_pushstring(L, v);
+  lua_setfield(L, -2, name);
+}
+
+static void set_bool(lua_State *L, const char *name, bool v) {
+  lua_pushboolean(L, v);
+  lua_setfield(L, -2, name);
+}
+
+/* An extra of an attempt: true, what is wrong, or nothing when it was not tried. */
+static void set_extra(lua_State *L, const char *name, int error) {
+  if (error < 0) return;
+  if (error) lua_pushstring(L, strerror(error));
+  else lua_pushboolean(L, true);
+  lua_setfield(L, -2, name);
+}
+
+static void push_try(lua_State *L, const struct bk_sandbox_try *t) {
+  char tier = bk_sandbox_tier(t->mode);
+  lua_createtable(L, 0, 8);
+  set_string(L, "mode", bk_sandbox_mode_name(t->mode));
+  lua_pushlstring(L, &tier, 1);
+  lua_setfield(L, -2, "tier");
+  set_bool(L, "usable", t->usable);
+  if (!t->usable) {
+    set_string(L, "why", t->why);
+    set_string(L, "fix", t->fix);
+  }
+  set_extra(L, "overlay", t->overlay);
+  set_extra(L, "proc", t->proc);
+  set_extra(L, "net", t->net);
+}
+
 static int l_enter(lua_State *L) {
-  enum bk_sandbox_mode mode;
+  static const char *const names[] = {"isolation", "dir", NULL};
+  struct bk_sandbox_choice c;
   struct bk_err err;
-  if (bk_sandbox_enter(&mode, &err)) return bk_lua_fail(L, &err);
-  lua_createtable(L, 0, 1);
-  lua_pushstring(L, bk_sandbox_mode_name(mode));
-  lua_setfield(L, -2, "mode");
+  lua_settop(L, 1);
+  if (lua_isnil(L, 1)) {
+    lua_newtable(L);
+    lua_replace(L, 1);
+  }
+  bk_opts(L, 1, names);
+  const char *isolation = bk_opt_str(L, 1, "isolation", NULL, NULL), *dir = bk_opt_str(L, 1, "dir", NULL, NULL);
+  if (bk_sandbox_enter(isolation, dir, &c, &err)) return bk_lua_fail(L, &err);
+  lua_createtable(L, 0, 6);
+  set_string(L, "mode", bk_sandbox_mode_name(c.mode));
+  lua_pushlstring(L, &c.tier, 1);
+  lua_setfield(L, -2, "tier");
+  set_bool(L, "overlay", c.overlay);
+  set_bool(L, "userxattr", c.userxattr);
+  set_bool(L, "marks", c.marks);
+  set_string(L, "ids", c.ids);
+  lua_createtable(L, (int)c.ntries, 0);
+  for (size_t i = 0; i < c.ntries; i++) {
+    push_try(L, &c.tries[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  lua_setfield(L, -2, "tries");
   return 1;
 }
 
@@ -437,39 +495,42 @@ static int l_subids(lua_State *L) {
   return 1;
 }
 
-static void set_bool(lua_State *L, const char *name, bool v) {
-  lua_pushboolean(L, v);
-  lua_setfield(L, -2, name);
+static int l_make_dev(lua_State *L) {
+  struct bk_err err;
+  const char *missing;
+  if (bk_sandbox_make_dev(luaL_checkstring(L, 1), &missing, &err)) return bk_lua_fail(L, &err);
+  lua_pushboolean(L, true);
+  lua_pushstring(L, missing);
+  return 2;
 }
 
 static int l_probe(lua_State *L) {
+  static const char *const names[] = {"dir", NULL};
   struct bk_sandbox_probe p;
-  bk_sandbox_probe(&p);
-  lua_createtable(L, 0, 14);
-  set_bool(L, "root", p.root);
-  set_bool(L, "userns", p.userns);
-  set_bool(L, "overlay", p.overlay);
-  set_bool(L, "overlay_userxattr", p.overlay_userxattr);
+  lua_settop(L, 1);
+  if (lua_isnil(L, 1)) {
+    lua_newtable(L);
+    lua_replace(L, 1);
+  }
+  bk_opts(L, 1, names);
+  bk_sandbox_probe(bk_opt_str(L, 1, "dir", NULL, NULL), &p);
+  char tier = bk_sandbox_tier(p.mode);
+  lua_createtable(L, 0, 8);
+  set_string(L, "mode", bk_sandbox_mode_name(p.mode));
+  lua_pushlstring(L, &tier, 1);
+  lua_setfield(L, -2, "tier");
   set_bool(L, "newuidmap", p.newuidmap);
-  set_bool(L, "seccomp", p.seccomp);
   set_bool(L, "pidfd", p.pidfd);
-  set_bool(L, "net", p.net);
-  set_bool(L, "proc", p.proc);
+  set_extra(L, "seccomp", p.seccomp);
+  set_string(L, "cgroup", p.cgroup);
   lua_pushinteger(L, (lua_Integer)p.subuid_count);
   lua_setfield(L, -2, "subuid_count");
-  lua_pushstring(L, p.cgroup);
-  lua_setfield(L, -2, "cgroup");
-  lua_pushlstring(L, &p.tier, 1);
-  lua_setfield(L, -2, "tier");
-  lua_createtable(L, 0, (int)p.nreasons);
-  for (size_t i = 0; i < p.nreasons; i++) {
-    const char *colon = strstr(p.reasons[i], ": ");
-    if (!colon) continue;
-    lua_pushlstring(L, p.reasons[i], (size_t)(colon - p.reasons[i]));
-    lua_pushstring(L, colon + 2);
-    lua_rawset(L, -3);
+  lua_createtable(L, BK_SANDBOX_MODES, 0);
+  for (int m = BK_SANDBOX_ROOT; m < BK_SANDBOX_MODES; m++) {
+    push_try(L, &p.tries[m]);
+    lua_rawseti(L, -2, m);
   }
-  lua_setfield(L, -2, "reasons");
+  lua_setfield(L, -2, "tries");
   return 1;
 }
 
@@ -478,7 +539,8 @@ BK_EXPORT int luaopen_bakery_sandbox(lua_State *L) {
   static const luaL_Reg methods[] = {
       {"wait", box_wait}, {"kill", box_kill}, {"pid", box_pid}, {NULL, NULL}};
   static const luaL_Reg functions[] = {
-      {"probe", l_probe}, {"enter", l_enter}, {"spawn", l_spawn}, {"subids", l_subids}, {NULL, NULL}};
+      {"probe", l_probe}, {"enter", l_enter}, {"spawn", l_spawn}, {"subids", l_subids},
+      {"make_dev", l_make_dev}, {NULL, NULL}};
   bk_lua_loop(L); /* first, so that it is finalised last */
   bk_class(L, BOX, methods, box_close);
   luaL_getmetatable(L, BOX);

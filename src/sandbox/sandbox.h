@@ -11,20 +11,52 @@
 
 #include "base/err.h"
 
-/* --- identity of this process ----------------------------------------------------------------- */
+/* --- tiers (builder.md 6.6) ------------------------------------------------------------------- */
 
+/* What this process is, best first. */
 enum bk_sandbox_mode {
   BK_SANDBOX_NONE,   /* enter was not called */
-  BK_SANDBOX_ROOT,   /* real root: own mount namespace */
-  BK_SANDBOX_RANGE,  /* root of a user namespace with a range of ids */
-  BK_SANDBOX_SINGLE, /* root of a user namespace, the only id in it */
+  BK_SANDBOX_ROOT,   /* root that may mount: own mount namespace (tiers A and B) */
+  BK_SANDBOX_USERNS, /* root that may not: own user namespace with the same ids (C) */
+  BK_SANDBOX_RANGE,  /* user namespace with subordinate ids (D) */
+  BK_SANDBOX_SINGLE, /* user namespace with one id (E) */
+  BK_SANDBOX_CHROOT, /* root without any namespace: commands run in a chroot (F) */
+  BK_SANDBOX_COPY,   /* commands cannot run (G) */
+  BK_SANDBOX_MODES,
 };
 
-/* Makes this process root of namespaces in which sandboxes can be made; idempotent. Must run before
- * there are threads when it needs a user namespace. */
-int bk_sandbox_enter(enum bk_sandbox_mode *mode, struct bk_err *err) BK_WARN_UNUSED;
+/* What one mode can do here, found out by doing it in a child that then disappears. Numbers are
+ * errno values: 0 works, -1 not tried. */
+struct bk_sandbox_try {
+  enum bk_sandbox_mode mode;
+  bool usable;
+  const char *step;            /* what failed when it is not usable (static) */
+  int error;
+  int overlay, proc, net;      /* extras: overlayfs on the given directory, a fresh /proc, a network */
+  char why[200], fix[240];     /* for people; empty when usable */
+};
+/* dir: where overlayfs is tried (the store), or NULL; full: proc and net too. */
+void bk_sandbox_attempt(enum bk_sandbox_mode mode, const char *dir, bool full,
+                        struct bk_sandbox_try *out);
+
+struct bk_sandbox_choice {
+  enum bk_sandbox_mode mode;
+  char tier;                   /* 'A' … 'G' */
+  bool overlay;                /* else roots are flat trees */
+  bool userxattr;              /* layers carry user.overlay.* */
+  bool marks;                  /* whiteout devices can be made in the directory */
+  const char *ids;             /* word for how files of the store are kept (static) */
+  struct bk_sandbox_try tries[BK_SANDBOX_MODES]; /* of this call, in order; the last is the choice */
+  size_t ntries;
+};
+/* Makes this process what `isolation` says: "auto" (NULL) is the best that works, else a mode's name
+ * or tier letter; ",flat" behind it does without overlayfs. Idempotent. Must run before there are
+ * threads when it needs a user namespace. */
+int bk_sandbox_enter(const char *isolation, const char *dir, struct bk_sandbox_choice *out,
+                     struct bk_err *err) BK_WARN_UNUSED;
 enum bk_sandbox_mode bk_sandbox_mode(void);
 const char *bk_sandbox_mode_name(enum bk_sandbox_mode mode);
+char bk_sandbox_tier(enum bk_sandbox_mode mode);
 
 struct bk_id_range {
   unsigned long first, count;
@@ -92,16 +124,20 @@ struct bk_sandbox_box {
 int bk_sandbox_start(const struct bk_sandbox_spec *spec, struct bk_sandbox_box *box,
                      struct bk_err *err) BK_WARN_UNUSED;
 
+/* Fills the directory `dir` as /dev for commands without mounts. *missing: a device that cannot be
+ * made or used there (static), or NULL. */
+int bk_sandbox_make_dev(const char *dir, const char **missing, struct bk_err *err) BK_WARN_UNUSED;
+
 /* --- what is possible here ---------------------------------------------------------------------- */
 
 struct bk_sandbox_probe {
-  bool root, userns, overlay, overlay_userxattr, newuidmap, seccomp, pidfd, net, proc;
+  struct bk_sandbox_try tries[BK_SANDBOX_MODES]; /* [mode]; NONE is unused */
+  enum bk_sandbox_mode mode;                     /* the best that works */
+  bool newuidmap, pidfd;
+  int seccomp;           /* errno, 0 works */
   unsigned long subuid_count;
-  char tier;             /* builder tiers A, B, D, E, G; C and F need what is not built in */
   const char *cgroup;    /* "v1" | "v2" | "hybrid" | "none" */
-  char reasons[8][160];  /* "name: why" of what does not work */
-  size_t nreasons;
 };
-void bk_sandbox_probe(struct bk_sandbox_probe *out);
+void bk_sandbox_probe(const char *dir, struct bk_sandbox_probe *out);
 
 #endif

@@ -29,3 +29,10 @@ int sandbox_caps_set(uint64_t keep) {
   }
   return (int)syscall(SYS_capset, &head, data);
 }
+
+uint64_t sandbox_caps_effective(void) {
+  struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct now[2];
+  if (syscall(SYS_capget, &head, now)) return 0;
+  return now[0].effective | (uint64_t)now[1].effective << 32;
+}

@@ -23,6 +23,11 @@
 
 enum { PARENT_FD = 3 };
 
+static int do_chroot(struct plan *p, const struct op *op) {
+  if (chroot(op->path) == 0 && chdir("/") == 0) return 0;
+  return p->object = op->path, -1;
+}
+
 static int do_hostname(struct plan *p, const struct op *op) {
   (void)op;
   return sethostname(p->spec->hostname, strlen(p->spec->hostname));
@@ -94,8 +99,8 @@ static int do_cwd(struct plan *p, const struct op *op) {
 }
 
 static int do_bounding(struct plan *p, const struct op *op) {
-  (void)op;
-  return sandbox_caps_bound(p->keep_caps);
+  int rc = sandbox_caps_bound(p->keep_caps);
+  return rc && op->optional && errno == EPERM ? 0 : rc;
 }
 
 static int do_seccomp(struct plan *p, const struct op *op) {
@@ -206,6 +211,7 @@ static int (*const steps[OP_COUNT])(struct plan *p, const struct op *op) = {
     [OP_MASK] = sandbox_do_mask,
     [OP_READONLY] = sandbox_do_readonly,
     [OP_PIVOT] = sandbox_do_pivot,
+    [OP_CHROOT] = do_chroot,
     [OP_HOSTNAME] = do_hostname,
     [OP_LOOPBACK] = do_loopback,
     [OP_STDIO] = do_stdio,

@@ -1,12 +1,9 @@
 /* Becoming root of namespaces: user_namespaces(7), subuid(5), newuidmap(1). */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <pwd.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,15 +12,6 @@
 #include "sandbox/sandbox_int.h"
 
 enum { MAX_RANGES = 16 };
-
-static enum bk_sandbox_mode mode_now = BK_SANDBOX_NONE;
-
-enum bk_sandbox_mode bk_sandbox_mode(void) { return mode_now; }
-
-const char *bk_sandbox_mode_name(enum bk_sandbox_mode mode) {
-  static const char *const names[] = {"none", "root", "rootless-range", "rootless-single"};
-  return names[mode];
-}
 
 bool sandbox_in_userns(void) {
   char text[128] = "";
@@ -80,6 +68,15 @@ static size_t read_subids(const char *file, struct bk_id_range *out) {
   return n;
 }
 
+unsigned long sandbox_count_subids(void) {
+  struct bk_id_range r[MAX_RANGES];
+  unsigned long total[2] = {0, 0};
+  for (int k = 0; k < 2; k++)
+    for (size_t i = 0, n = read_subids(k ? "/etc/subgid" : "/etc/subuid", r); i < n; i++)
+      total[k] += r[i].count;
+  return total[0] < total[1] ? total[0] : total[1];
+}
+
 /* --- the helper that maps, from outside ---------------------------------------------------------- */
 
 /* newuidmap PID 0 UID 1 1 FIRST COUNT … */
@@ -134,88 +131,21 @@ static int map_identity(pid_t pid, const char *name) {
   return write_map(pid, name, out);
 }
 
-enum reply { REPLY_NONE, REPLY_RANGE, REPLY_SINGLE };
-
-static char map_ids(pid_t pid, uid_t uid, gid_t gid) {
-  struct bk_id_range u[MAX_RANGES], g[MAX_RANGES];
-  if (uid == 0) return map_identity(pid, "uid_map") || map_identity(pid, "gid_map") ? REPLY_NONE : REPLY_RANGE;
-  size_t nu = read_subids("/etc/subuid", u), ng = read_subids("/etc/subgid", g);
-  if (nu && ng && run_newidmap("newuidmap", pid, uid, u, nu) == 0 &&
-      run_newidmap("newgidmap", pid, gid, g, ng) == 0)
-    return REPLY_RANGE;
+static bool map_single(pid_t pid, uid_t uid, gid_t gid) {
   char line[64];
   snprintf(line, sizeof line, "0 %u 1\n", uid);
-  if (write_map(pid, "uid_map", line) && errno != EPERM) return REPLY_NONE;
+  if (write_map(pid, "uid_map", line)) return false;
   write_map(pid, "setgroups", "deny");
   snprintf(line, sizeof line, "0 %u 1\n", gid);
-  return write_map(pid, "gid_map", line) ? REPLY_NONE : REPLY_SINGLE;
+  return write_map(pid, "gid_map", line) == 0;
 }
 
-/* Forks a process that stays in the old user namespace and writes our maps when told to. */
-static pid_t fork_mapper(int fds[2]) {
-  int down[2], up[2];
-  if (bk_process_pipe(down)) return -1;
-  if (bk_process_pipe(up)) return close(down[0]), close(down[1]), -1;
-  pid_t parent = getpid(), pid = fork();
-  if (pid == 0) {
-    char go, reply = REPLY_NONE;
-    close(down[1]);
-    if (read(down[0], &go, 1) == 1) reply = map_ids(parent, geteuid(), getegid());
-    _exit(write(up[1], &reply, 1) == 1 ? 0 : 1);
-  }
-  close(down[0]);
-  close(up[1]);
-  fds[0] = up[0];
-  fds[1] = down[1];
-  return pid;
-}
-
-static const char *unshare_hint(int why) {
-  if (why == EINVAL) return " (enter must come before any thread)";
-  if (why == ENOSPC) return " (raise sysctl user.max_user_namespaces)";
-  if (why == EPERM)
-    return " (allow unprivileged user namespaces: sysctl kernel.unprivileged_userns_clone=1, "
-           "kernel.apparmor_restrict_unprivileged_userns=0)";
-  return "";
-}
-
-static int enter_userns(struct bk_err *err) {
-  int fds[2];
-  pid_t mapper = fork_mapper(fds);
-  if (mapper < 0) return bk_fail_errno(err, errno, "sandbox: fork");
-  int why = unshare(CLONE_NEWUSER | CLONE_NEWNS) ? errno : 0;
-  char reply = REPLY_NONE;
-  if (!why && (write(fds[1], "", 1) != 1 || read(fds[0], &reply, 1) != 1)) reply = REPLY_NONE;
-  close(fds[1]);
-  close(fds[0]);
-  while (waitpid(mapper, NULL, 0) < 0 && errno == EINTR) {}
-  if (why) return bk_fail_errno(err, why, "sandbox: create a user namespace%s", unshare_hint(why));
-  if (reply == REPLY_NONE)
-    return bk_fail(err, BK_BUILD, "sandbox.setup", "sandbox: cannot map ids into the user namespace");
-  if (setresgid(0, 0, 0) || setresuid(0, 0, 0))
-    return bk_fail_errno(err, errno, "sandbox: become root of the user namespace");
-  mode_now = reply == REPLY_RANGE ? BK_SANDBOX_RANGE : BK_SANDBOX_SINGLE;
-  if (mode_now == BK_SANDBOX_RANGE && setgroups(0, NULL))
-    return bk_fail_errno(err, errno, "sandbox: drop supplementary groups");
-  return 0;
-}
-
-int bk_sandbox_enter(enum bk_sandbox_mode *mode, struct bk_err *err) {
-  *mode = mode_now;
-  if (mode_now != BK_SANDBOX_NONE) return 0;
-  bool userns = sandbox_in_userns();
-  if (geteuid() == 0 && unshare(CLONE_NEWNS) == 0)
-    mode_now = userns ? BK_SANDBOX_RANGE : BK_SANDBOX_ROOT;
-  else if (enter_userns(err))
-    return -1;
-  /* Mounts of the host still come in, ours do not get out. */
-  if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL)) {
-    int e = errno;
-    bk_fail_errno(err, e, "sandbox: make mounts private");
-    return e == EINVAL ? bk_err_wrap(err, "the root directory is not a mount point (a plain chroot: "
-                                          "bind-mount it onto itself before entering it)")
-                       : -1;
-  }
-  *mode = mode_now;
-  return 0;
+bool sandbox_map_ids(enum bk_sandbox_mode mode, pid_t pid, uid_t uid, gid_t gid) {
+  if (mode == BK_SANDBOX_USERNS)
+    return map_identity(pid, "uid_map") == 0 && map_identity(pid, "gid_map") == 0;
+  if (mode == BK_SANDBOX_SINGLE) return map_single(pid, uid, gid);
+  struct bk_id_range u[MAX_RANGES], g[MAX_RANGES];
+  size_t nu = read_subids("/etc/subuid", u), ng = read_subids("/etc/subgid", g);
+  return nu && ng && run_newidmap("newuidmap", pid, uid, u, nu) == 0 &&
+         run_newidmap("newgidmap", pid, gid, g, ng) == 0;
 }

@@ -26,6 +26,7 @@ enum op_kind {
   OP_MASK,     /* hides `path` */
   OP_READONLY, /* makes `path` read-only */
   OP_PIVOT,
+  OP_CHROOT, /* `path` becomes the root, without any mount */
   OP_HOSTNAME,
   OP_LOOPBACK,
   OP_STDIO,
@@ -61,7 +62,7 @@ struct plan {
   struct bk_arena arena;
   struct op *ops;
   size_t nops, cap;
-  bool userns, single;
+  bool userns, single, chroot;
   bool devices; /* device nodes in the image work */
   uint64_t keep_caps;
   struct sock_fprog filter;  /* borrowed from the cache */
@@ -84,6 +85,11 @@ struct plan {
 
 int sandbox_child(void *plan);        /* entry of the clone; returns only on failure */
 void sandbox_plan(struct plan *p);     /* fills in the steps; spec, userns and single are set */
+
+/* Tier F: runs the child below a supervisor that ends whatever the command leaves behind. */
+int sandbox_supervise(struct plan *p, struct bk_sandbox_box *box, struct bk_err *err);
+pid_t sandbox_clone(struct plan *p, unsigned long flags, int *pidfd);
+int sandbox_fail(const struct plan *p, struct bk_err *err); /* p->failed as an error; -1 */
 
 /* Steps that mount; 0 or -1 with errno. */
 int sandbox_do_private(struct plan *p, const struct op *op);
@@ -108,6 +114,8 @@ int sandbox_openat2(int dirfd, const char *path, int flags, unsigned long resolv
 
 /* Capability sets. */
 #define SANDBOX_CAPS_DOCKER 0x00000000a80425fbULL
+/* A chroot can be left with SYS_CHROOT, and its commands share the pid namespace of the builder. */
+#define SANDBOX_CAPS_CHROOT (SANDBOX_CAPS_DOCKER & ~(1ULL << 18) & ~(1ULL << 5))
 #define SANDBOX_CAPS_ALL 0x000001ffffffffffULL
 int sandbox_caps_bound(uint64_t keep);
 int sandbox_caps_set(uint64_t keep);
@@ -115,6 +123,26 @@ int sandbox_caps_set(uint64_t keep);
 /* The filter for these choices, built once per process; *out stays valid for ever. */
 int sandbox_seccomp(uint64_t caps, bool single, struct sock_fprog *out, struct bk_err *err);
 
+/* The usual devices and links of /dev. */
+struct sandbox_node {
+  const char *path;
+  unsigned major, minor;
+};
+struct sandbox_link {
+  const char *path, *to;
+};
+extern const struct sandbox_node sandbox_nodes[6];
+extern const struct sandbox_link sandbox_links[5];
+
 bool sandbox_in_userns(void); /* not the initial user namespace */
+uint64_t sandbox_caps_effective(void);
+
+/* Writes the id maps of a process that has made its user namespace; false when that is refused. */
+bool sandbox_map_ids(enum bk_sandbox_mode mode, pid_t pid, uid_t uid, gid_t gid);
+/* New mount of a kind, detached; -1 with errno. conf: key, value, …, NULL. */
+int sandbox_new_mount(const char *fstype, const char *const *conf, unsigned long attrs);
+/* Fills why and fix of an attempt that failed. */
+void sandbox_explain(struct bk_sandbox_try *t);
+unsigned long sandbox_count_subids(void);
 
 #endif

@@ -311,7 +311,7 @@ int sandbox_do_pivot(struct plan *p, const struct op *op) {
 
 /* --- our own files ----------------------------------------------------------------------------- */
 
-static int new_mount(const char *fstype, const char *const *conf, unsigned long attrs) {
+int sandbox_new_mount(const char *fstype, const char *const *conf, unsigned long attrs) {
   int fs = fsopen(fstype, FSOPEN_CLOEXEC);
   if (fs < 0) return -1;
   int rc = set_string(fs, "source", fstype), mnt = -1;
@@ -325,7 +325,7 @@ static int new_mount(const char *fstype, const char *const *conf, unsigned long 
 
 int sandbox_do_support(struct plan *p, const struct op *op) {
   static const char *const conf[] = {"mode", "0755", "size", "16m", NULL};
-  int mnt = new_mount("tmpfs", conf, MOUNT_ATTR_NOSUID);
+  int mnt = sandbox_new_mount("tmpfs", conf, MOUNT_ATTR_NOSUID);
   if (mnt < 0 || move_mount(mnt, "", AT_FDCWD, op->path, MOVE_MOUNT_F_EMPTY_PATH))
     return fail_at(p, op->path, "mount tmpfs on");
   p->support_fd = mnt;
@@ -354,7 +354,7 @@ int sandbox_do_empty(struct plan *p, const struct op *op) {
 /* --- mounts ------------------------------------------------------------------------------------ */
 
 int sandbox_do_mount(struct plan *p, const struct op *op) {
-  int mnt = new_mount(op->fstype, op->conf, op->attrs);
+  int mnt = sandbox_new_mount(op->fstype, op->conf, op->attrs);
   if (mnt < 0 && errno == EPERM && op->source) return sandbox_do_bind(p, op);
   if (mnt < 0) return forgive(op, fail_at(p, op->path, op->fstype));
   struct op plain = *op; /* the attributes are set already */

@@ -40,27 +40,17 @@ static const char **conf(struct plan *p, size_t pairs) {
 /* --- /proc, /dev, /sys -------------------------------------------------------------------------- */
 
 static void add_dev(struct plan *p) {
-  static const struct {
-    const char *path;
-    unsigned major, minor;
-  } nodes[] = {{"/dev/null", 1, 3},   {"/dev/zero", 1, 5},    {"/dev/full", 1, 7},
-               {"/dev/random", 1, 8}, {"/dev/urandom", 1, 9}, {"/dev/tty", 5, 0}};
-  static const struct {
-    const char *path, *to;
-  } links[] = {{"/dev/fd", "/proc/self/fd"},
-               {"/dev/stdin", "/proc/self/fd/0"},
-               {"/dev/stdout", "/proc/self/fd/1"},
-               {"/dev/stderr", "/proc/self/fd/2"},
-               {"/dev/ptmx", "pts/ptmx"}};
+  const struct sandbox_node *nodes = sandbox_nodes;
+  const struct sandbox_link *links = sandbox_links;
   static const char *const dev_conf[] = {"mode", "0755", "size", "64m", NULL};
   static const char *const pts_conf[] = {"ptmxmode", "0666", "mode", "0620", "gid", "5", NULL};
   static const char *const pts_single[] = {"ptmxmode", "0666", "mode", "0620", NULL};
   add(p, (struct op){.kind = OP_MOUNT, .path = "/dev", .fstype = "tmpfs", .conf = dev_conf,
                      .attrs = NOSUID | (p->devices ? 0 : NODEV)});
-  for (size_t i = 0; i < BK_ARRAY_LEN(nodes); i++)
+  for (size_t i = 0; i < BK_ARRAY_LEN(sandbox_nodes); i++)
     add(p, (struct op){.kind = OP_NODE, .path = nodes[i].path, .mode = 0666, .own = true, .attrs = NOSUID | NOEXEC,
                        .dev = (unsigned)makedev(nodes[i].major, nodes[i].minor)});
-  for (size_t i = 0; i < BK_ARRAY_LEN(links); i++)
+  for (size_t i = 0; i < BK_ARRAY_LEN(sandbox_links); i++)
     add(p, (struct op){.kind = OP_LINK, .path = links[i].path, .source = links[i].to});
   static const char *const dirs[] = {"/dev/pts", "/dev/shm", "/dev/mqueue"};
   for (size_t i = 0; i < BK_ARRAY_LEN(dirs); i++)
@@ -173,8 +163,30 @@ static void add_apt(struct plan *p) {
 
 static void add_simple(struct plan *p, enum op_kind kind) { add(p, (struct op){.kind = kind}); }
 
+/* Without namespaces: the root is there already, complete. A filter needs CAP_SYS_ADMIN or
+ * no_new_privs, so by default that of the container around us has to do. */
+static void plan_chroot(struct plan *p) {
+  bool strict = p->spec->security == BK_SECURITY_STRICT;
+  add_simple(p, OP_STDIO);
+  add(p, (struct op){.kind = OP_CHROOT, .path = p->spec->upper});
+  add_simple(p, OP_CLOSE);
+  if (p->spec->nlimits) add_simple(p, OP_LIMITS);
+  add_simple(p, OP_CWD);
+  add(p, (struct op){.kind = OP_BOUNDING, .optional = true});
+  if (strict) add_simple(p, OP_NO_NEW_PRIVS);
+  add_simple(p, OP_IDS);
+  add_simple(p, OP_CAPS);
+  if (strict) add_simple(p, OP_SECCOMP);
+  add_simple(p, OP_DEATH);
+  add_simple(p, OP_EXEC);
+}
+
 void sandbox_plan(struct plan *p) {
   const struct bk_sandbox_spec *s = p->spec;
+  if (p->chroot) {
+    plan_chroot(p);
+    return;
+  }
   bool insecure = s->security == BK_SECURITY_INSECURE, strict = s->security == BK_SECURITY_STRICT;
   unsigned long ro = RDONLY | NOSUID | NODEV | NOEXEC;
   add_simple(p, OP_STDIO);

@@ -73,6 +73,7 @@ static const char *const verbs[OP_COUNT] = {
     [OP_MASK] = "mask",
     [OP_READONLY] = "make read-only",
     [OP_PIVOT] = "change root",
+    [OP_CHROOT] = "chroot",
     [OP_HOSTNAME] = "set host name",
     [OP_LOOPBACK] = "bring up loopback",
     [OP_STDIO] = "connect standard streams",
@@ -133,10 +134,17 @@ static int fail_step(const struct plan *p, struct bk_err *err) {
                        detail, *detail ? ")" : "", *object ? " '" : "", object, *object ? "'" : "");
 }
 
+int sandbox_fail(const struct plan *p, struct bk_err *err) {
+  fail_step(p, err);
+  size_t n = strlen(err->msg);
+  snprintf(err->msg + n, sizeof err->msg - n, "%s", hint(p));
+  return -1;
+}
+
 /* --- start -------------------------------------------------------------------------------------- */
 
 /* As vfork: returns when the child has executed or ended. */
-static pid_t clone_child(struct plan *p, unsigned long flags, int *pidfd) {
+pid_t sandbox_clone(struct plan *p, unsigned long flags, int *pidfd) {
   char *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK,
                      -1, 0);
   if (stack == MAP_FAILED) return -1;
@@ -158,9 +166,9 @@ static int run_plan(struct plan *p, struct bk_sandbox_box *box, struct bk_err *e
   unsigned long flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | CLONE_NEWNS | CLONE_NEWPID |
                         CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
   if (p->spec->private_net) flags |= CLONE_NEWNET;
-  box->pid = clone_child(p, flags, &box->pidfd);
+  box->pid = sandbox_clone(p, flags, &box->pidfd);
   if (box->pid < 0 && errno == EINVAL) /* no cgroup namespaces */
-    box->pid = clone_child(p, flags & ~(unsigned long)CLONE_NEWCGROUP, &box->pidfd);
+    box->pid = sandbox_clone(p, flags & ~(unsigned long)CLONE_NEWCGROUP, &box->pidfd);
   if (box->pid < 0)
     return bk_fail_errno(err, errno, "sandbox: create namespaces%s",
                          errno == ENOSPC ? " (limit in /proc/sys/user)" : "");
@@ -169,11 +177,18 @@ static int run_plan(struct plan *p, struct bk_sandbox_box *box, struct bk_err *e
   close(box->pidfd);
   box->pid = 0; /* both numbers may be somebody else's from now on */
   box->pidfd = -1;
-  fail_step(p, err);
-  const char *why = hint(p);
-  size_t n = strlen(err->msg);
-  snprintf(err->msg + n, sizeof err->msg - n, "%s", why);
-  return -1;
+  return sandbox_fail(p, err);
+}
+
+/* What cannot be had without namespaces is refused, not left out. */
+static int check_chroot(const struct bk_sandbox_spec *s, struct bk_err *err) {
+  const char *what = s->nlowers                                ? "layers"
+                     : s->nmounts                              ? "mounts"
+                     : s->private_net                          ? "a network of its own (--network none)"
+                     : s->security == BK_SECURITY_INSECURE ? "security=insecure"
+                                                               : NULL;
+  if (!what) return 0;
+  return bk_fail(err, BK_USAGE, "sandbox.tier", "tier F (chroot) cannot give a command %s", what);
 }
 
 static int prepare(struct plan *p, struct bk_err *err) {
@@ -181,9 +196,15 @@ static int prepare(struct plan *p, struct bk_err *err) {
   enum bk_sandbox_mode mode = bk_sandbox_mode();
   if (mode == BK_SANDBOX_NONE && geteuid() != 0)
     return bk_fail(err, BK_BUILD, "sandbox.setup", "sandbox: enter() must be called first");
+  if (mode == BK_SANDBOX_COPY)
+    return bk_fail(err, BK_BUILD, "sandbox.no_run", "commands cannot run in tier G (copy-only)");
+  p->chroot = mode == BK_SANDBOX_CHROOT;
   p->single = mode == BK_SANDBOX_SINGLE;
-  p->userns = mode == BK_SANDBOX_SINGLE || mode == BK_SANDBOX_RANGE || sandbox_in_userns();
-  p->keep_caps = s->security == BK_SECURITY_INSECURE ? SANDBOX_CAPS_ALL : SANDBOX_CAPS_DOCKER;
+  p->userns = mode > BK_SANDBOX_ROOT || sandbox_in_userns();
+  if (p->chroot && check_chroot(s, err)) return -1;
+  p->keep_caps = s->security == BK_SECURITY_INSECURE ? SANDBOX_CAPS_ALL
+                 : p->chroot                         ? SANDBOX_CAPS_CHROOT
+                                                     : SANDBOX_CAPS_DOCKER;
   p->devices = s->security == BK_SECURITY_INSECURE;
   p->root_fd = p->support_fd = -1;
   p->noptions = 4096;
@@ -203,7 +224,7 @@ int bk_sandbox_start(const struct bk_sandbox_spec *spec, struct bk_sandbox_box *
   p->spec = spec;
   p->parent_fd = -1;
   int rc = prepare(p, err);
-  if (!rc) rc = run_plan(p, box, err);
+  if (!rc) rc = p->chroot ? sandbox_supervise(p, box, err) : run_plan(p, box, err);
   if (!rc && p->nstubs) {
     box->stubs = bk_malloc(p->nstubs);
     memcpy(box->stubs, p->stubs, p->nstubs);

@@ -314,11 +314,14 @@ BK_EXPORT int luaopen_bakery_snapshot(lua_State *L);
 int luaopen_bakery_snapshot(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"apply", l_apply},   {"commit", l_commit}, {"export", l_export}, {"lookup", l_lookup},
-      {"mkdir", l_mkdir},   {"read", l_read},     {"user", l_user},     {NULL, NULL}};
+      {"mkdir", l_mkdir},   {"read", l_read},     {"user", l_user},
+      {"record_ids", bk_lua_record_ids},      {NULL, NULL}};
   bk_class(L, VIEW, NULL, view_close);
   bk_class(L, "bakery.snapshot.buffer", NULL, buffer_close);
   bk_snapshot_copy_classes(L);
+  bk_snapshot_flat_classes(L);
   luaL_newlib(L, functions);
   luaL_setfuncs(L, bk_snapshot_copy_functions, 0);
+  luaL_setfuncs(L, bk_snapshot_flat_functions, 0);
   return 1;
 }

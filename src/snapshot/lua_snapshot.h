@@ -9,4 +9,9 @@
 extern const luaL_Reg bk_snapshot_copy_functions[]; /* ends with NULL */
 void bk_snapshot_copy_classes(lua_State *L);        /* leaves the stack */
 
+
+/* Those of lua_snapshot_flat.c: record, apply_dir, place. */
+extern const luaL_Reg bk_snapshot_flat_functions[];
+void bk_snapshot_flat_classes(lua_State *L);
+
 #endif

@@ -61,6 +61,10 @@ int bk_snapshot_commit(const struct bk_commit_opts *opts, struct bk_layer_result
 int bk_snapshot_export(struct bk_chain chain, const char *dir, const atomic_bool *cancel,
                        uint64_t *entries, struct bk_err *err) BK_WARN_UNUSED;
 
+/* Puts one more layer directory on top of a plain tree. */
+int bk_snapshot_apply_dir(const char *layer, const char *dir, const atomic_bool *cancel,
+                          struct bk_err *err) BK_WARN_UNUSED;
+
 struct bk_mkdir_opts {
   struct bk_chain chain;
   const char *upper; /* existing directory: the layer that is being made */

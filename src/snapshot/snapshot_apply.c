@@ -1,12 +1,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/xattr.h>
 
 #include "archive/extract.h"
 #include "archive/overlay.h"
 #include "archive/stream.h"
 #include "base/fs.h"
+#include "base/ids.h"
 #include "snapshot/snapshot.h"
 
 /* Metadata of a directory that the layer does not list: as the layers below have it. */
@@ -20,17 +20,16 @@ static int implied(void *ctx, const char *path, struct stat *st, struct bk_err *
 /* An opaque root hides all of the layers below, but the kernel merges roots regardless: write it
  * as whiteouts. */
 static int expand_root(struct bk_view *v, int fd, bool userxattr, struct bk_err *err) {
-  const char *attr = userxattr ? BK_OPAQUE_USER : BK_OPAQUE_TRUSTED;
   cleanup_view_list struct bk_view_list list = {0};
   if (bk_view_readdir(v, bk_view_root(v), &list, err)) return -1;
   for (size_t i = 0; i < list.n; i++) {
     const char *name = list.items[i].name;
     struct stat st;
-    if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW)) {
-      if (mknodat(fd, name, S_IFCHR, 0)) return bk_fail_errno(err, errno, "whiteout '%s'", name);
+    if (bk_fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW)) {
+      if (bk_mknodat(fd, name, S_IFCHR, 0)) return bk_fail_errno(err, errno, "whiteout '%s'", name);
     } else if (S_ISDIR(st.st_mode)) {
       cleanup_close int sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-      if (sub < 0 || fsetxattr(sub, attr, "y", 1, 0))
+      if (sub < 0 || bk_overlay_set_opaque(sub, userxattr))
         return bk_fail_errno(err, errno, "mark '%s' as opaque", name);
     }
   }

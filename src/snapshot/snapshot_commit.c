@@ -7,9 +7,11 @@
 #include "archive/overlay.h"
 #include "archive/pack.h"
 #include "base/fs.h"
+#include "base/ids.h"
 #include "base/mem.h"
 #include "snapshot/same.h"
 #include "snapshot/snapshot.h"
+#include "snapshot/util.h"
 
 struct commit {
   const struct bk_commit_opts *o;
@@ -64,7 +66,7 @@ static int expand_opaque(struct commit *c, struct dir *d, char **names, size_t n
   for (size_t i = 0; i < list.n; i++) {
     const char *name = list.items[i].name;
     if (bsearch(&name, names, n, sizeof *names, by_pointer)) continue;
-    if (mknodat(d->fd, name, S_IFCHR, 0))
+    if (bk_mknodat(d->fd, name, S_IFCHR, 0))
       return bk_fail_errno(err, errno, "create whiteout '%s'", name);
   }
   return 0;
@@ -94,7 +96,7 @@ static int do_whiteout(const struct dir *d, const char *name, const struct stat 
   if (!below) return drop(d, name, 0, err);
   if (bk_is_whiteout(st)) return 0;
   if (drop(d, name, 0, err)) return -1;
-  return mknodat(d->fd, name, S_IFCHR, 0) ? bk_fail_errno(err, errno, "create whiteout '%s'", name)
+  return bk_mknodat(d->fd, name, S_IFCHR, 0) ? bk_fail_errno(err, errno, "create whiteout '%s'", name)
                                           : 0;
 }
 
@@ -145,7 +147,7 @@ static int do_dir(struct commit *c, const struct dir *d, const char *name, const
 static int do_entry(struct commit *c, const struct dir *d, const char *name, struct bk_err *err) {
   struct stat st;
   struct bk_view_ent ent;
-  if (fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW))
+  if (bk_fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW))
     return bk_fail_errno(err, errno, "stat '%s'", name);
   int below = d->lower ? bk_view_child(c->view, d->lower, name, &ent, err) : 0;
   if (below < 0) return -1;
@@ -182,22 +184,37 @@ static int walk(struct commit *c, struct dir *d, bool *empty, struct bk_err *err
 
 /* --- mount stubs ----------------------------------------------------------------------------- */
 
-/* Opens the directory that holds `path` in the upper tree without following any symlink: what a
- * RUN step left there is hostile. -1 when there is none; *base points into path. */
-static int open_parent(int root, const char *path, const char **base) {
+int bk_open_parent(int root, const char *path, const char **base) {
   int fd = fcntl(root, F_DUPFD_CLOEXEC, 3);
   while (*path == '/') path++;
   for (const char *slash; fd >= 0 && (slash = strchr(path, '/')); path = slash + 1) {
     cleanup_free char *name = bk_strndup(path, (size_t)(slash - path));
     if (!*name || strcmp(name, ".") == 0) continue;
-    int next = -1;
-    if (strcmp(name, "..") != 0)
+    int next = -1, e = ELOOP;
+    if (strcmp(name, "..") != 0) {
       next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+      e = errno;
+    }
     close(fd);
+    errno = e;
     fd = next;
   }
   *base = path;
   return fd;
+}
+
+bool bk_remove_if_empty(int root, const char *path) {
+  const char *base;
+  cleanup_close int fd = bk_open_parent(root, path, &base);
+  struct stat st, parent;
+  if (fd < 0 || !*base || strcmp(base, ".") == 0 || strcmp(base, "..") == 0) return false;
+  if (bk_fstat(fd, &parent) || bk_fstatat(fd, base, &st, AT_SYMLINK_NOFOLLOW)) return false;
+  bool dir = S_ISDIR(st.st_mode);
+  if (!dir && (!S_ISREG(st.st_mode) || st.st_size)) return false;
+  if (unlinkat(fd, base, dir ? AT_REMOVEDIR : 0)) return errno != ENOTEMPTY && errno != EEXIST;
+  struct timespec t[2] = {parent.st_atim, parent.st_mtim};
+  (void)!futimens(fd, t);
+  return false;
 }
 
 /* Removes a stub if it is still empty and nothing below has that path. */
@@ -205,22 +222,11 @@ static int remove_stub(struct commit *c, int root, const char *path, struct bk_e
   struct bk_view_ent ent;
   int below = bk_view_find(c->view, path, 0, NULL, &ent, err);
   if (below) return below < 0 ? -1 : 0;
-  const char *base;
-  cleanup_close int fd = open_parent(root, path, &base);
-  struct stat st, parent;
-  if (fd < 0 || !*base || strcmp(base, ".") == 0 || strcmp(base, "..") == 0) return 0;
-  if (fstat(fd, &parent) || fstatat(fd, base, &st, AT_SYMLINK_NOFOLLOW)) return 0;
-  bool dir = S_ISDIR(st.st_mode);
-  if (!dir && (!S_ISREG(st.st_mode) || st.st_size)) return 0;
-  if (unlinkat(fd, base, dir ? AT_REMOVEDIR : 0)) {
-    if (errno == ENOTEMPTY || errno == EEXIST) return 0;
-    return bk_fail_errno(err, errno, "remove mount point '%s'", path);
-  }
-  struct timespec t[2] = {parent.st_atim, parent.st_mtim};
-  return futimens(fd, t) ? bk_fail_errno(err, errno, "set time of parent of '%s'", path) : 0;
+  if (!bk_remove_if_empty(root, path)) return 0;
+  return bk_fail_errno(err, errno, "remove mount point '%s'", path);
 }
 
-static int by_length(const void *a, const void *b) {
+int bk_by_length(const void *a, const void *b) {
   size_t x = strlen(*(char *const *)a), y = strlen(*(char *const *)b);
   return (x < y) - (x > y);
 }
@@ -231,7 +237,7 @@ static int remove_stubs(struct commit *c, int root, struct bk_err *err) {
   if (!n) return 0;
   cleanup_free const char **deepest_first = bk_malloc(n * sizeof *deepest_first);
   memcpy(deepest_first, c->o->stubs, n * sizeof *deepest_first);
-  qsort(deepest_first, n, sizeof *deepest_first, by_length);
+  qsort(deepest_first, n, sizeof *deepest_first, bk_by_length);
   for (size_t i = 0; i < n; i++)
     if (remove_stub(c, root, deepest_first[i], err)) return -1;
   return 0;
@@ -245,7 +251,7 @@ static int restore_root(struct commit *c, int root, struct bk_err *err) {
   struct bk_view_ent e;
   bk_view_root_ent(c->view, &e);
   struct timespec t[2] = {{.tv_nsec = UTIME_OMIT}, e.st.st_mtim};
-  if (fchown(root, e.st.st_uid, e.st.st_gid) || fchmod(root, e.st.st_mode & 07777) ||
+  if (bk_fchown(root, e.st.st_uid, e.st.st_gid) || bk_fchmod(root, e.st.st_mode & 07777) ||
       futimens(root, t))
     return bk_fail_errno(err, errno, "set metadata of the root directory");
   return 0;

@@ -6,6 +6,7 @@
 
 #include "archive/pack.h"
 #include "base/fs.h"
+#include "base/ids.h"
 #include "base/mem.h"
 #include "snapshot/dest.h"
 
@@ -50,14 +51,14 @@ int bk_dest_open(struct bk_dest *d, const char *upper, struct bk_chain chain,
   if (d->fd < 0) return bk_fail_errno(err, errno, "open directory '%s'", upper);
   if (check_empty(d->fd, upper, err)) return -1;
   d->umask = current_umask();
-  d->euid = geteuid();
-  d->egid = getegid();
-  d->single_id = maps_one_id();
+  d->euid = bk_ids_uid();
+  d->egid = bk_ids_gid();
+  d->single_id = !bk_ids() && maps_one_id();
   d->buffer = bk_malloc(BK_DEST_BUFFER);
   /* A mount shows the topmost layer's root: it must look like the one below. */
   bk_view_root_ent(d->lower, &root);
   if (bk_dest_chown(d, d->fd, "", root.st.st_uid, root.st.st_gid) ||
-      fchmod(d->fd, root.st.st_mode & 07777))
+      bk_fchmod(d->fd, root.st.st_mode & 07777))
     return bk_fail_errno(err, errno, "set owner and mode of '%s'", upper);
   d->setgid = (root.st.st_mode & S_ISGID) != 0;
   bk_dest_set_time(d, "", bk_dest_clamp(d, root.st.st_mtim));
@@ -81,7 +82,7 @@ struct timespec bk_dest_clamp(const struct bk_dest *d, struct timespec time) {
 }
 
 int bk_dest_chown(struct bk_dest *d, int fd, const char *path, uid_t uid, gid_t gid) {
-  if (fchownat(fd, path, uid, gid, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) == 0) return 0;
+  if (bk_fchownat(fd, path, uid, gid, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) == 0) return 0;
   return d->single_id && (errno == EPERM || errno == EINVAL) ? 0 : -1;
 }
 
@@ -122,7 +123,7 @@ int bk_dest_look(struct bk_dest *d, const char *path, struct bk_view_dir *low, c
   struct bk_view_ent ent;
   cleanup_free char *full = join(path, name);
   *out = (struct bk_dest_node){0};
-  if (fstatat(d->fd, full, &out->st, AT_SYMLINK_NOFOLLOW) == 0) out->exists = out->upper = true;
+  if (bk_fstatat(d->fd, full, &out->st, AT_SYMLINK_NOFOLLOW) == 0) out->exists = out->upper = true;
   else if (errno != ENOENT && errno != ENOTDIR) return bk_fail_errno(err, errno, "stat '%s'", full);
   if (!low || (out->upper && !S_ISDIR(out->st.st_mode))) return 0;
   int rc = bk_view_child(d->lower, low, name, &ent, err);
@@ -175,7 +176,7 @@ static int look_path(struct bk_dest *d, const char *canon, struct bk_dest_node *
 static int read_link(struct walk *w, const char *name, struct bk_buf *out, struct bk_err *err) {
   char target[4096];
   cleanup_free char *full = join(bk_buf_str(w->canon), name);
-  ssize_t n = readlinkat(w->d->fd, full, target, sizeof target);
+  ssize_t n = bk_readlinkat(w->d->fd, full, target, sizeof target);
   if (n >= 0) {
     bk_buf_add(out, target, (size_t)n);
     return 0;
@@ -263,7 +264,7 @@ static int copy_xattrs(struct bk_dest *d, const char *path, struct bk_err *err) 
   cleanup_close int to = -1;
   if (x.n) to = openat(d->fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   for (size_t i = 0; i < x.n && to >= 0; i++) /* best effort */
-    (void)!fsetxattr(to, x.v[i].name, x.v[i].value, x.v[i].len, 0);
+    (void)!bk_xattr_set(to, x.v[i].name, x.v[i].value, x.v[i].len);
   bk_xattrs_free(&x);
   return 0;
 }
@@ -276,7 +277,7 @@ static int make_dir(struct bk_dest *d, const char *path, const struct bk_dest_no
   uid_t uid = known ? node->st.st_uid : d->new_uid;
   gid_t gid = known ? node->st.st_gid : d->new_gid;
   if (mkdirat(d->fd, path, 0700)) return bk_fail_errno(err, errno, "create directory '%s'", path);
-  if (bk_dest_chown(d, d->fd, path, uid, gid) || fchmodat(d->fd, path, mode, 0))
+  if (bk_dest_chown(d, d->fd, path, uid, gid) || bk_fchmodat(d->fd, path, mode))
     return bk_fail_errno(err, errno, "set owner and mode of '%s'", path);
   d->setgid |= (mode & S_ISGID) != 0;
   if (known && copy_xattrs(d, path, err)) return -1;

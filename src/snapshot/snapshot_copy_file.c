@@ -9,6 +9,7 @@
 #include "archive/overlay.h"
 #include "archive/pack.h"
 #include "base/fs.h"
+#include "base/ids.h"
 #include "base/mem.h"
 #include "snapshot/copy_file.h"
 
@@ -47,7 +48,7 @@ static int set_owner_mode(struct bk_copy *c, const struct bk_target *t, int fd, 
   if (owner && bk_dest_chown(d, fd < 0 ? d->fd : fd, fd < 0 ? t->path : "", uid, gid))
     return failed(t, "set owner", err);
   if (S_ISLNK(st->st_mode) || (!owner && mode == made)) return 0;
-  if (fd < 0 ? fchmodat(d->fd, t->path, mode, 0) : fchmod(fd, mode))
+  if (fd < 0 ? bk_fchmodat(d->fd, t->path, mode) : bk_fchmod(fd, mode))
     return failed(t, "set mode", err);
   return 0;
 }
@@ -57,7 +58,7 @@ static void copy_xattrs(int from, int to) {
   struct bk_xattrs x = {0};
   if (bk_xattrs_read(from, &x)) return;
   for (size_t i = 0; i < x.n; i++)
-    (void)!fsetxattr(to, x.v[i].name, x.v[i].value, x.v[i].len, 0);
+    (void)!bk_xattr_set(to, x.v[i].name, x.v[i].value, x.v[i].len);
   bk_xattrs_free(&x);
 }
 
@@ -157,7 +158,7 @@ static bool link_equal(struct bk_copy *c, const struct bk_target *t, int from,
   gid_t gid;
   if (c->reuse < 0) return false;
   cleanup_close int fd = bk_open_in_root(c->reuse, t->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-  if (fd < 0 || fstat(fd, &old) || !S_ISREG(old.st_mode) || old.st_nlink > 30000) return false;
+  if (fd < 0 || bk_fstat(fd, &old) || !S_ISREG(old.st_mode) || old.st_nlink > 30000) return false;
   want_owner(c, st, false, &uid, &gid);
   struct timespec time = bk_dest_clamp(c->dest, st->st_mtim);
   if (old.st_size != st->st_size || old.st_uid != uid || old.st_gid != gid ||
@@ -187,7 +188,7 @@ static int put_file(struct bk_copy *c, const struct bk_target *t, const struct b
       openat(c->dest->fd, t->path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, made);
   if (to < 0) return failed(t, "create file", err);
   if (copy_data(c, from, to, st->st_size)) return failed(t, "write", err);
-  if (fstat(from, &after)) return failed(t, "stat", err);
+  if (bk_fstat(from, &after)) return failed(t, "stat", err);
   if (!S_ISREG(after.st_mode) || !unchanged(st, &after))
     return bk_fail(err, BK_BUILD, "snapshot.changed", "'%s' changed while it was copied",
                    o->found->name);
@@ -218,7 +219,7 @@ static int put_special(struct bk_copy *c, const struct bk_target *t, const struc
     return bk_fail(err, BK_BUILD, "snapshot.device",
                    "copy to '/%s': a device node cannot be created without root privileges",
                    t->path);
-  if (mknodat(c->dest->fd, t->path, (st->st_mode & S_IFMT) | 0600, device ? st->st_rdev : 0))
+  if (bk_mknodat(c->dest->fd, t->path, (st->st_mode & S_IFMT) | 0600, device ? st->st_rdev : 0))
     return failed(t, device ? "create device node" : "create special file", err);
   return 0;
 }

@@ -7,11 +7,15 @@
 #include "archive/pack.h"
 #include "base/fs.h"
 #include "base/map.h"
+#include "base/ids.h"
 #include "base/mem.h"
+#include "archive/overlay.h"
+#include "snapshot/util.h"
 #include "snapshot/snapshot.h"
 
 struct export {
   struct bk_view *view;
+  bool onto;            /* the tree exists and the view is one layer, marks and all */
   const atomic_bool *cancel;
   int root;             /* of the new tree */
   struct bk_map inodes; /* (device, inode) with several links -> path of the first copy */
@@ -22,8 +26,7 @@ static int copy_xattrs(int from, int to, const char *name, struct bk_err *err) {
   return bk_xattrs_copy(from, to) ? bk_fail_errno(err, errno, "copy xattrs of '%s'", name) : 0;
 }
 
-/* Shares the blocks where the file system can, else copies in the kernel. */
-static int copy_data(int from, int to, const char *name, struct bk_err *err) {
+int bk_copy_data(int from, int to, const char *name, struct bk_err *err) {
   if (ioctl(to, FICLONE, from) == 0) return 0;
   for (;;) {
     ssize_t n = copy_file_range(from, NULL, to, NULL, 1 << 30, 0);
@@ -41,7 +44,7 @@ static int copy_data(int from, int to, const char *name, struct bk_err *err) {
 }
 
 static int metadata(int fd, const struct stat *st, const char *name, struct bk_err *err) {
-  if (fchown(fd, st->st_uid, st->st_gid) || fchmod(fd, st->st_mode & 07777))
+  if (bk_fchown(fd, st->st_uid, st->st_gid) || bk_fchmod(fd, st->st_mode & 07777))
     return bk_fail_errno(err, errno, "set owner and mode of '%s'", name);
   return 0;
 }
@@ -57,7 +60,7 @@ static int put_file(struct export *x, struct bk_view_dir *d, int dirfd,
   if (from < 0) return bk_fail_errno(err, errno, "open '%s'", i->name);
   cleanup_close int to = openat(dirfd, i->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (to < 0) return bk_fail_errno(err, errno, "create '%s'", i->name);
-  if (copy_data(from, to, i->name, err) || metadata(to, &i->ent.st, i->name, err)) return -1;
+  if (bk_copy_data(from, to, i->name, err) || metadata(to, &i->ent.st, i->name, err)) return -1;
   if (copy_xattrs(from, to, i->name, err)) return -1;
   return set_times(to, &i->ent.st, i->name, err);
 }
@@ -70,12 +73,12 @@ static int put_special(struct export *x, struct bk_view_dir *d, int dirfd,
     if (bk_view_readlink(x->view, d, i->name, &i->ent, &target, err)) return -1;
     if (symlinkat(bk_buf_str(&target), dirfd, i->name))
       return bk_fail_errno(err, errno, "create link '%s'", i->name);
-  } else if (mknodat(dirfd, i->name, st->st_mode & (S_IFMT | 0777), st->st_rdev)) {
+  } else if (bk_mknodat(dirfd, i->name, st->st_mode & (S_IFMT | 0777), st->st_rdev)) {
     return bk_fail_errno(err, errno, "create '%s'", i->name);
   }
   struct timespec t[2] = {st->st_mtim, st->st_mtim};
-  if (fchownat(dirfd, i->name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) ||
-      (!S_ISLNK(st->st_mode) && fchmodat(dirfd, i->name, st->st_mode & 07777, 0)) ||
+  if (bk_fchownat(dirfd, i->name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) ||
+      (!S_ISLNK(st->st_mode) && bk_fchmodat(dirfd, i->name, st->st_mode & 07777)) ||
       utimensat(dirfd, i->name, t, AT_SYMLINK_NOFOLLOW))
     return bk_fail_errno(err, errno, "set metadata of '%s'", i->name);
   return 0;
@@ -98,15 +101,32 @@ static int put_link(struct export *x, struct bk_view_dir *d, int dirfd,
   return 0;
 }
 
+/* What the tree has at the name of an entry of the layer goes; a directory may stay for another one
+ * unless that is opaque. *done: nothing more to do, *kept: the directory is there. */
+static int make_way(struct export *x, int dirfd, const struct bk_view_item *i, int layer_dir, bool *done,
+                    bool *kept, struct bk_err *err) {
+  struct stat st;
+  *done = *kept = false;
+  if (!x->onto) return 0;
+  *done = bk_is_whiteout(&i->ent.st);
+  if (bk_fstatat(dirfd, i->name, &st, AT_SYMLINK_NOFOLLOW)) return 0;
+  *kept = i->ent.dir && S_ISDIR(st.st_mode) && bk_overlay_opaque(layer_dir) != 'y';
+  return *kept ? 0 : bk_rmtree(dirfd, i->name, err);
+}
+
 static int put_dir(struct export *x, struct bk_view_dir *d, int fd, unsigned depth,
                    struct bk_err *err);
 
 static int put_item(struct export *x, struct bk_view_dir *d, int dirfd,
                     const struct bk_view_item *i, unsigned depth, struct bk_err *err) {
   x->entries++;
+  bool done, kept;
+  cleanup_close int from = -1;
+  if (i->ent.dir) from = bk_view_openat(x->view, d, i->name, &i->ent, O_RDONLY | O_DIRECTORY);
+  if (make_way(x, dirfd, i, from, &done, &kept, err)) return -1;
+  if (done) return 0;
   if (i->ent.dir) {
-    cleanup_close int from = bk_view_openat(x->view, d, i->name, &i->ent, O_RDONLY | O_DIRECTORY);
-    if (mkdirat(dirfd, i->name, 0700)) return bk_fail_errno(err, errno, "create '%s'", i->name);
+    if (!kept && mkdirat(dirfd, i->name, 0700)) return bk_fail_errno(err, errno, "create '%s'", i->name);
     cleanup_close int to = openat(dirfd, i->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (from < 0 || to < 0) return bk_fail_errno(err, errno, "open directory '%s'", i->name);
     if (put_dir(x, i->ent.dir, to, depth + 1, err)) return bk_err_wrap(err, "in '%s'", i->name);
@@ -137,6 +157,17 @@ static int export_into(struct export *x, struct bk_err *err) {
   bk_view_root_ent(x->view, &root);
   if (put_dir(x, bk_view_root(x->view), x->root, 0, err)) return -1;
   return metadata(x->root, &root.st, "/", err) || set_times(x->root, &root.st, "/", err) ? -1 : 0;
+}
+
+int bk_snapshot_apply_dir(const char *layer, const char *dir, const atomic_bool *cancel, struct bk_err *err) {
+  cleanup_view struct bk_view *v = NULL;
+  if (bk_view_open(&layer, 1, BK_VIEW_PLAIN, &v, err)) return -1;
+  cleanup_close int root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  struct export x = {.view = v, .onto = true, .cancel = cancel, .root = root};
+  int rc = root < 0 ? bk_fail_errno(err, errno, "open directory '%s'", dir) : export_into(&x, err);
+  bk_map_each(e, &x.inodes) free(e->value);
+  bk_map_free(&x.inodes);
+  return rc ? bk_err_wrap(err, "apply '%s' to '%s'", layer, dir) : 0;
 }
 
 int bk_snapshot_export(struct bk_chain chain, const char *dir, const atomic_bool *cancel,

@@ -1,10 +1,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/xattr.h>
 
 #include "archive/overlay.h"
 #include "archive/pack.h"
+#include "base/ids.h"
 #include "base/mem.h"
 #include "snapshot/snapshot.h"
 
@@ -22,19 +22,18 @@ static int copy_xattrs(int from, int to, const char *name, struct bk_err *err) {
 static int make(struct maker *m, int fd, const char *name, struct bk_err *err) {
   if (mkdirat(fd, name, 0700) == 0) return 0;
   struct stat st;
-  if (errno != EEXIST || fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) || !bk_is_whiteout(&st))
+  if (errno != EEXIST || bk_fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) || !bk_is_whiteout(&st))
     return bk_fail_errno(err, EEXIST, "create directory '%s'", name);
   if (unlinkat(fd, name, 0) || mkdirat(fd, name, 0700))
     return bk_fail_errno(err, errno, "create directory '%s'", name);
   cleanup_close int sub = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  const char *attr = m->o->userxattr ? BK_OPAQUE_USER : BK_OPAQUE_TRUSTED;
-  if (sub < 0 || fsetxattr(sub, attr, "y", 1, 0))
+  if (sub < 0 || bk_overlay_set_opaque(sub, m->o->userxattr))
     return bk_fail_errno(err, errno, "mark directory '%s' as opaque", name);
   return 0;
 }
 
 static int dress(int fd, uid_t uid, gid_t gid, mode_t mode, const char *name, struct bk_err *err) {
-  if (fchown(fd, uid, gid) || fchmod(fd, mode & 07777))
+  if (bk_fchown(fd, uid, gid) || bk_fchmod(fd, mode & 07777))
     return bk_fail_errno(err, errno, "set owner and mode of '%s'", name);
   return 0;
 }
@@ -85,12 +84,12 @@ static int descend(struct maker *m, int fd, struct bk_view_dir *d, const char *r
 
 static int make_path(struct maker *m, int root, const char *canon, struct bk_err *err) {
   struct stat before;
-  if (fstat(root, &before)) return bk_fail_errno(err, errno, "stat upper directory");
+  if (bk_fstat(root, &before)) return bk_fail_errno(err, errno, "stat upper directory");
   if (descend(m, root, bk_view_root(m->view), canon, err)) return -1;
   if (!m->o->chain.n) return set_time(root, &before.st_mtim, "/", err);
   /* The root of a layer has no entry in its tar: it must look like the one below. */
   struct stat st;
-  if (fstatat(bk_view_layer_fd(m->view, (int)m->o->chain.n - 1), "", &st, AT_EMPTY_PATH))
+  if (bk_fstatat(bk_view_layer_fd(m->view, (int)m->o->chain.n - 1), "", &st, AT_EMPTY_PATH))
     return bk_fail_errno(err, errno, "stat lower root");
   if (dress(root, st.st_uid, st.st_gid, st.st_mode, "/", err)) return -1;
   return set_time(root, &st.st_mtim, "/", err);

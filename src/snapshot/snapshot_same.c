@@ -6,6 +6,7 @@
 
 #include "archive/pack.h"
 #include "base/fs.h"
+#include "base/ids.h"
 #include "base/mem.h"
 
 static int open_upper(const struct bk_same *s) {
@@ -57,7 +58,7 @@ int bk_same_metadata(const struct bk_same *s, struct bk_err *err) {
 
 static int same_target(const struct bk_same *s, struct bk_err *err) {
   char target[4096];
-  ssize_t n = readlinkat(s->upper_fd, s->name, target, sizeof target);
+  ssize_t n = bk_readlinkat(s->upper_fd, s->name, target, sizeof target);
   if (n < 0) return fail(s, err, "read link");
   cleanup_buf struct bk_buf lower = {0};
   if (bk_view_readlink(s->view, s->dir, s->name, s->lower, &lower, err)) return -1;

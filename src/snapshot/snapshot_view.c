@@ -7,6 +7,7 @@
 #include "archive/overlay.h"
 #include "base/fs.h"
 #include "base/map.h"
+#include "base/ids.h"
 #include "base/mem.h"
 
 #define MAX_SYMLINKS 255 /* as containerd's fs.RootPath, so that the same images resolve */
@@ -63,7 +64,7 @@ int bk_view_open(const char *const *layers, size_t n, unsigned flags, struct bk_
     root->members[n - 1 - i] = (struct member){.layer = (int)i, .opaque = '?'};
   }
   root->n = n;
-  if (n && fstat(v->layers[n - 1].fd, &root->st)) {
+  if (n && bk_fstat(v->layers[n - 1].fd, &root->st)) {
     int e = errno;
     bk_view_close(v);
     return bk_fail_errno(err, e, "stat layer directory '%s'", layers[n - 1]);
@@ -146,7 +147,7 @@ static bool is_whiteout(struct bk_view *v, struct bk_view_dir *d, size_t i, cons
 static int member_stat(struct bk_view *v, struct bk_view_dir *d, size_t i, const char *name,
                        struct stat *st, struct bk_err *err) {
   const struct layer *l = &v->layers[d->members[i].layer];
-  if (fstatat(l->fd, rel(v, d, name), st, AT_SYMLINK_NOFOLLOW) == 0) return 1;
+  if (bk_fstatat(l->fd, rel(v, d, name), st, AT_SYMLINK_NOFOLLOW) == 0) return 1;
   if (errno == ENOENT || errno == ENOTDIR) return 0;
   return bk_fail_errno(err, errno, "stat '%s/%s'", l->path, rel(v, d, name));
 }
@@ -342,7 +343,7 @@ int bk_view_openat(struct bk_view *v, struct bk_view_dir *d, const char *name,
 int bk_view_readlink(struct bk_view *v, struct bk_view_dir *d, const char *name,
                      const struct bk_view_ent *ent, struct bk_buf *out, struct bk_err *err) {
   char target[4096];
-  ssize_t n = readlinkat(v->layers[ent->layer].fd, rel(v, d, name), target, sizeof target);
+  ssize_t n = bk_readlinkat(v->layers[ent->layer].fd, rel(v, d, name), target, sizeof target);
   if (n < 0) return bk_fail_errno(err, errno, "read link '%s'", rel(v, d, name));
   bk_buf_add(out, target, (size_t)n);
   return 0;
@@ -394,7 +395,7 @@ static int read_entry(struct reader *r, size_t i, int fd, const char *name, stru
     bk_map_set(&r->seen, name, len, r);
   }
   struct bk_view_ent ent = {.layer = r->d->members[i].layer};
-  if (fstatat(fd, name, &ent.st, AT_SYMLINK_NOFOLLOW)) {
+  if (bk_fstatat(fd, name, &ent.st, AT_SYMLINK_NOFOLLOW)) {
     if (errno == ENOENT) return 0;
     return bk_fail_errno(err, errno, "stat '%s'", rel(r->v, r->d, name));
   }

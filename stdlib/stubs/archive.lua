@@ -135,4 +135,10 @@ function Writer:finish() end
 --- Gives up the file as it is.
 function Writer:close() end
 
+--- What layers cannot hold here is kept in extended attributes and shown as if it were real; to be set
+--- before the first layer, alike in bakery.archive and bakery.snapshot.
+---@param what "none"|"owners"|"all" owners: there is one id only; all: no privileges at all
+---@param marks? boolean whiteouts too (a store on overlayfs)
+function archive.record_ids(what, marks) end
+
 return archive

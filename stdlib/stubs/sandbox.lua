@@ -4,30 +4,53 @@
 ---@class bakery.sandboxlib
 local M = {}
 
+---@class bakery.sandbox.try one mode, tried in a child
+---@field mode "root"|"root-userns"|"rootless"|"rootless-single"|"chroot"|"copy-only"
+---@field tier string "A" … "G" (root is "B" inside a user namespace)
+---@field usable boolean
+---@field why? string what stands in the way
+---@field fix? string what would change that
+---@field overlay? true|string overlayfs on the given directory: true, or what is wrong; nil: not tried
+---@field proc? true|string a fresh /proc (probe only)
+---@field net? true|string a network namespace (probe only)
+
 ---@class bakery.sandbox.probe_result
----@field root boolean real root
----@field userns boolean user namespaces can be made
----@field overlay boolean overlayfs as root
----@field overlay_userxattr boolean overlayfs in a user namespace
+---@field mode string the best that works
+---@field tier string
+---@field tries bakery.sandbox.try[] in the order of the modes
 ---@field newuidmap boolean the tool is there
 ---@field subuid_count integer subordinate ids of this user
----@field seccomp boolean
+---@field seccomp true|string
 ---@field pidfd boolean
----@field net boolean network namespaces
----@field proc boolean a fresh /proc can be mounted
 ---@field cgroup "v1"|"v2"|"hybrid"|"none"
----@field tier string "A" root … "D" rootless with id ranges, "E" with one id, "F" and "G" no RUN
----@field reasons table<string, string> why something does not work, and what would change that
 
 --- What works here, by trying it in throw-away processes.
+---@param opts? { dir?: string } dir: where overlayfs is tried (a store)
 ---@return bakery.sandbox.probe_result
-function M.probe() end
+function M.probe(opts) end
 
---- Makes this process root of namespaces in which sandboxes can run; afterwards files are made under
---- the final id map. Call it once, before anything starts a thread; later calls do nothing.
----@return { mode: "root"|"rootless-range"|"rootless-single" }|nil
----@return table? err
-function M.enter() end
+---@class bakery.sandbox.choice
+---@field mode string
+---@field tier string
+---@field overlay boolean layers can be mounted; else roots are flat trees
+---@field userxattr boolean layers carry user.overlay.* instead of trusted.overlay.*
+---@field marks boolean whiteout devices can be made in dir (not so on overlayfs)
+---@field ids "root"|"root-userxattr"|"root-marked"|"rootless-range"|"rootless-single"|"recorded" how files are owned (store.open's mode)
+---@field tries bakery.sandbox.try[] until the choice, which is the last
+
+--- Makes this process what the isolation says; afterwards files are made under the final id map. Call
+--- it once, before anything starts a thread; later calls return the same.
+---@param opts? { isolation?: string, dir?: string } isolation: "auto" (default: the best that works), a
+--- mode or the letter of a tier, each with ",flat" for no overlayfs; dir: where layers will be
+---@return bakery.sandbox.choice|nil
+---@return table? err sandbox.isolation
+function M.enter(opts) end
+
+--- Fills a directory with what /dev has in a box, for commands in a chroot.
+---@param dir string
+---@return true|nil
+---@return string|table|nil missing_or_err a device that cannot be made or used there
+function M.make_dev(dir) end
 
 ---@class bakery.sandbox.mount
 ---@field type "bind"|"cache"|"tmpfs"|"secret"
@@ -42,7 +65,7 @@ function M.enter() end
 ---@field gid? integer
 
 ---@class bakery.sandbox.spec
----@field lowers? string[] layer directories, lowest first; none: an empty root
+---@field lowers? string[] layer directories, lowest first; none: upper alone is the root
 ---@field upper string directory that receives the changes, in overlayfs form
 ---@field work string empty directory on the same file system
 ---@field argv string[]

@@ -155,4 +155,53 @@ function Ignore:close() end
 ---@return table? err glob.syntax
 function snapshot.glob_match(pattern, path) end
 
+---@class bakery.snapshot.record closes with <close>
+local Record = {}
+
+---@class bakery.snapshot.placed closes with <close>
+local Placed = {}
+
+--- Notes every object of a plain tree and waits until the clock has left the last change (async).
+---@param opts { dir: string }
+---@return bakery.snapshot.record|nil
+---@return table? err
+function snapshot.record(opts) end
+
+--- Copies what has changed in the tree since the record into `upper`, in overlay form (async).
+---@param opts { upper: string, epoch?: integer, stubs?: string[] } stubs: mount points to be removed first;
+--- epoch: later times are clamped, in the tree
+---@return true|nil
+---@return table? err
+function Record:diff(opts) end
+
+--- Forgets the record.
+function Record:close() end
+
+--- Puts one more layer directory on top of a plain tree (async).
+---@param opts { layer: string, dir: string }
+---@return true|nil
+---@return table? err
+function snapshot.apply_dir(opts) end
+
+--- Moves files and directories into a tree for a while: paths are resolved inside, missing parents made.
+---@param opts { tree: string, aside: string, items: { path: string, source: string, uid?: integer, gid?: integer }[] }
+--- aside: an empty directory for what stood there; all on one file system
+---@return bakery.snapshot.placed|nil
+---@return table? err
+function snapshot.place(opts) end
+
+--- Moves everything back; what a command left in their place is removed, no symlink followed.
+---@return true|nil
+---@return table? err
+function Placed:restore() end
+
+--- As restore, without an answer.
+function Placed:close() end
+
+--- What layers cannot hold here is kept in extended attributes and shown as if it were real; to be set
+--- before the first layer, alike in bakery.archive and bakery.snapshot.
+---@param what "none"|"owners"|"all" owners: there is one id only; all: no privileges at all
+---@param marks? boolean whiteouts too (a store on overlayfs)
+function snapshot.record_ids(what, marks) end
+
 return snapshot

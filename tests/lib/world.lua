@@ -78,7 +78,7 @@ function M.needs(name)
 end
 
 local APPLETS = "sh cat echo ls id env sleep test true false mkdir rm mv cp ln chmod chown grep uname wc head date touch find "
-  .. "sort stat readlink hostname mount umount ps kill dd ip mknod sed tr cut tail sync printf seq"
+  .. "sort stat readlink hostname mount umount ps kill dd ip mknod mkfifo sed tr cut tail sync printf seq"
 
 --- A small root file system made of the machine's static busybox.
 function M.rootfs(dir)

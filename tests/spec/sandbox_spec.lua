@@ -84,7 +84,7 @@ local function running(word)
     :format(word:gsub(".$", "[%0]"))))
 end
 
-local usable = process.uid() == 0 and sandbox.probe().overlay and has "busybox"
+local usable = process.uid() == 0 and sandbox.probe { dir = base }.tries[1].overlay == true and has "busybox"
 if usable then make_image(image) end
 local function box_it(name, fn)
   it(name, usable and fn or function() pending("skipped: needs root, overlayfs and busybox-static") end)
@@ -556,7 +556,7 @@ describe("sandbox.enter", function()
     if line == "" then return end
     local reader, fd = process.pipe()
     local box <close> = assert(sandbox.spawn { lowers = { image }, upper = upper, work = work, env = { "PATH=/bin" },
-      argv = { "/bin/sh", "-c", line }, stdout = fd, stderr = fd, userxattr = e.mode ~= "root", network = "none",
+      argv = { "/bin/sh", "-c", line }, stdout = fd, stderr = fd, userxattr = e.userxattr, network = "none",
       uid = tonumber(uid), gid = tonumber(uid) })
     process.close_fd(fd)
     while true do
@@ -586,7 +586,7 @@ describe("sandbox.enter", function()
       :format(prepare or "true", files, files, command)))), run_dir .. "/upper"
   end
 
-  local rootless = usable and has "setpriv" and sandbox.probe().overlay_userxattr
+  local rootless = usable and has "setpriv" and sandbox.probe { dir = base }.tries[2].overlay == true
   local function rootless_it(name, fn)
     it(name, rootless and fn or function() pending("skipped: needs root (to become nobody), setpriv and user namespaces") end)
   end
@@ -624,7 +624,7 @@ describe("sandbox.enter", function()
   rootless_it("uses ranges of subordinate ids", function()
     if not has "newuidmap" then return pending "skipped: needs uidmap" end
     local text, upper = as_nobody("touch /f; chown 33:44 /f && stat -c %u:%g /f; rm /etc/keep; mkdir /etc/new; id -G", true)
-    assert.matches("^rootless%-range\t65534\t0\t", text)
+    assert.matches("^rootless\t65534\t0\t", text)
     assert.matches("\n33:44\n0\ncode 0$", text)
     assert.equal("100032:100043", output(("stat -c %%u:%%g %s/f"):format(upper)))
     assert.matches("\n1000 1000\ncode 0$", (as_nobody("echo $(id -u) $(id -g)", true, 1000)))
@@ -642,7 +642,7 @@ describe("sandbox.enter", function()
 
   rootless_it("works for root with no more capabilities than Docker gives a container", function()
     local command = child.command(ENTER, image, base .. "/c/u", base .. "/c/w", "touch /f; chown 5:6 /f; stat -c %u:%g /f", 0)
-    assert.matches("^rootless%-range\t0\t0\t[^\n]*\n5:6\ncode 0$", output("setpriv --bounding-set=-all,+chown,+dac_override,"
+    assert.matches("^root%-userns\t0\t0\t[^\n]*\n5:6\ncode 0$", output("setpriv --bounding-set=-all,+chown,+dac_override,"
       .. "+fsetid,+fowner,+mknod,+net_raw,+setgid,+setuid,+setfcap,+setpcap,+net_bind_service,+sys_chroot,+kill,+audit_write "
       .. command .. " 2>&1"))
   end)
@@ -657,14 +657,37 @@ describe("sandbox.enter", function()
 end)
 
 describe("sandbox.probe", function()
-  it("tells what is possible, and why not", function()
-    local p = sandbox.probe()
+  local CODE = [[
+    local p = require "bakery.sandbox".probe { dir = ... }
+    local out = { p.tier, p.mode }
+    for _, t in ipairs(p.tries) do out[#out + 1] = t.tier .. (t.usable and "+" or "-" .. t.why) end
+    print(table.concat(out, " | "))
+  ]]
+  local MODES = { "root", "root-userns", "rootless", "rootless-single", "chroot", "copy-only" }
+
+  -- What the probe finds behind a prefix of the command line, in a directory that everybody may use.
+  local function probe(prefix)
+    local dir = base .. "/probe" .. count
+    count = count + 1
+    sh(("mkdir -p %s && chmod 1777 %s && chmod 755 %s"):format(dir, dir, base))
+    local command = child.command(CODE, dir)
+    sh("chmod 644 " .. child.files[#child.files])
+    local text = output("cd / && " .. prefix:gsub("%%", "%%%%"):gsub("CMD", (command:gsub("%%", "%%%%"))) .. " 2>&1")
+    assert.equal("", output("ls -A " .. dir)) -- trying leaves nothing
+    return text
+  end
+
+  it("tells what is possible, why not, and what would change that", function()
+    local p = sandbox.probe { dir = base }
     assert.matches("^[A-G]$", p.tier)
-    for _, name in ipairs { "root", "userns", "overlay", "overlay_userxattr", "newuidmap", "seccomp", "pidfd", "net", "proc" } do
-      assert.is_boolean(p[name], name)
+    assert.is_boolean(p.newuidmap)
+    assert.is_boolean(p.pidfd)
+    for i, t in ipairs(p.tries) do
+      assert.equal(MODES[i], t.mode)
+      assert.is_boolean(t.usable)
+      if not t.usable then assert.truthy(#t.why > 0 and #t.fix > 0, t.mode) end
     end
-    assert.is_table(p.reasons)
-    if usable then assert.equal("A", p.tier) end
+    if usable then assert.same({ "A", "root" }, { p.tier, p.mode }) end
   end)
 
   it("sees less with fewer privileges", function()
@@ -672,12 +695,28 @@ describe("sandbox.probe", function()
     if not os.execute("setpriv --reuid=65534 --regid=65534 --clear-groups unshare -U true 2>/dev/null") then
       return pending "skipped: needs user namespaces"
     end
-    local code = "local p = require 'bakery.sandbox'.probe() print(p.tier, p.root, p.overlay, p.overlay_userxattr)"
-    local command = child.command(code)
-    sh("chmod 644 " .. child.files[#child.files])
-    assert.equal("E\tfalse\tfalse\ttrue", output("cd / && setpriv --reuid=65534 --regid=65534 --clear-groups " .. command))
-    assert.equal("F\ttrue\tfalse\tfalse", output(("unshare -U --map-root-user -m sh -c %s"):format(child.quote(
-      "echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-all --inh-caps=-all " .. command))))
+    local nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups CMD"
+    assert.matches("^E | rootless%-single | A%-not root | C%-not root | D%-no range for nobody in /etc/subuid[^|]*| E%+ | F%-not root | G%+$",
+      probe(nobody))
+    assert.matches("^B | root | B%+", probe "unshare -U --map-root-user -m CMD")
+    if not has "gcc" then return pending "skipped: needs gcc" end
+    local confine = base .. "/confine"
+    sh("gcc -D_GNU_SOURCE -o " .. confine .. " tests/lib/confine.c")
+    local docker = "--bounding-set=-all,+chown,+dac_override,+fsetid,+fowner,+mknod,+net_raw,+setgid,+setuid,+setfcap,"
+      .. "+setpcap,+net_bind_service,+sys_chroot,+kill,+audit_write"
+    assert.matches("^C | root%-userns | A%-CAP_SYS_ADMIN is missing | C%+ |", probe("setpriv " .. docker .. " CMD"))
+    assert.matches("^F | chroot | A%-CAP_SYS_ADMIN is missing | C%-a seccomp filter refuses to create user namespaces .*| F%+ | G%+$",
+      probe(confine .. " unshare,mount setpriv " .. docker .. " CMD"))
+    assert.matches("^F | chroot | A%-a seccomp filter refuses to create a mount namespace %(Operation not permitted%) |",
+      probe(confine .. " unshare,mount CMD"))
+    assert.matches("^F | chroot | A%-a seccomp filter refuses to make mounts private [^|]*| C%-a seccomp filter refuses to",
+      probe(confine .. " mount CMD"))
+    assert.matches("^G | copy%-only | .*F%-missing capabilities: SYS_CHROOT | G%+$",
+      probe(confine .. " unshare,mount setpriv " .. docker:gsub(",%+sys_chroot", "") .. " CMD"))
+    assert.matches("^G | copy%-only | .*E%-a seccomp filter refuses to create user namespaces | F%-not root | G%+$",
+      probe(confine .. " unshare,mount " .. nobody))
+    assert.matches("^G | copy%-only | .*F%-chroot is refused: Operation not permitted | G%+$",
+      probe(confine .. " unshare,chroot CMD"))
   end)
 end)
 

@@ -20,6 +20,9 @@ M.common = {
   { name = "json", type = "flag", help = "results as JSON on standard output" },
   { name = "store", type = "string", metavar = "DIR", env = "BAKERY_STORE", complete = "dir",
     help = "where layers, blobs and the cache live" },
+  { name = "isolation", type = "string", metavar = "NAME", env = "BAKERY_ISOLATION",
+    help = "how RUN is isolated: auto, root, root-userns, rootless, rootless-single, chroot, copy-only or the letter "
+      .. "of a tier; ,flat: without overlayfs (see doctor)" },
   { name = "debug", type = "flag", help = "show Lua tracebacks" },
   { name = "help", short = "h", type = "flag", help = "show this help" },
 }

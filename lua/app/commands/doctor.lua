@@ -29,34 +29,58 @@ local function row(list, area, name, ok, text, fix)
   list[#list + 1] = { area = area, name = name, ok = ok, text = text, fix = fix }
 end
 
+-- One row for the tier, then one for each better one that does not work, with what would change that.
+local function tiers(list, values, dir)
+  local isolation = require "app.backend.embedded.isolation"
+  local probe = sandbox.probe { dir = fs.exists(dir) and fs.realpath(dir) or nil }
+  local wanted = values.isolation
+  local chosen
+  for _, t in ipairs(probe.tries) do
+    if t.mode == probe.mode then chosen = t end
+  end
+  row(list, "builder", "isolation", probe.tier < "G", ("tier %s (%s): %s%s"):format(probe.tier, probe.mode,
+    isolation.tiers[probe.tier], wanted and wanted ~= "" and wanted ~= "auto" and "; but --isolation says " .. wanted or ""),
+    "see the rows below: RUN needs one of the higher tiers")
+  for _, t in ipairs(probe.tries) do
+    if t.mode == probe.mode then break end
+    if t.why ~= "not root" and t.mode ~= "copy-only" then
+      row(list, "builder", "tier " .. t.tier, false, t.mode .. ": " .. t.why, t.fix)
+    end
+  end
+  if chosen.overlay ~= nil then
+    row(list, "builder", "overlay", chosen.overlay == true, chosen.overlay == true and "overlayfs works in the store"
+      or "overlayfs does not work in the store (" .. chosen.overlay .. "): flat trees are used, which is slower",
+      "a store on ext4, xfs, btrfs or tmpfs (--store), not on overlayfs")
+  end
+  if chosen.proc ~= nil then
+    row(list, "builder", "proc", chosen.proc == true, chosen.proc == true and "RUN has a /proc of its own"
+      or "RUN sees the /proc of this container (" .. chosen.proc .. ")",
+      "in Kubernetes securityContext.procMount: Unmasked; docker run --security-opt systempaths=unconfined")
+  end
+  if probe.tier < "G" then
+    local net = chosen.net == true
+    row(list, "builder", "network none", net, net and "--network none works" or "--network none does not work here",
+      "needs a tier with namespaces (A to E)")
+  end
+  row(list, "builder", "seccomp", probe.seccomp == true, probe.seccomp == true and "a filter can be loaded"
+    or "no filter: " .. tostring(probe.seccomp), "a kernel with CONFIG_SECCOMP_FILTER")
+end
+
+local function nearest_existing(dir)
+  while not fs.exists(dir) do dir = fs.dirname(dir) end
+  return dir
+end
+
 local function builder(list, values)
-  local p = sandbox.probe()
-  local root = p.root
-  row(list, "builder", "isolation", p.userns or root, "tier " .. tostring(p.tier),
-    not (p.userns or root) and (p.reasons and p.reasons.userns
-      or "allow user namespaces: sysctl user.max_user_namespaces=15000") or nil)
-  row(list, "builder", "overlay", root and p.overlay or p.overlay_userxattr,
-    root and "overlayfs as root" or "overlayfs in a user namespace (userxattr)",
-    not (root and p.overlay or p.overlay_userxattr) and "a kernel from 5.11 on, and a store that is not on overlayfs" or nil)
-  if not root then
-    row(list, "builder", "ids", p.newuidmap and (p.subuid_count or 0) > 0,
-      p.newuidmap and ("%d subordinate ids"):format(p.subuid_count or 0) or "a single id: RUN sees every file as root's",
-      "apt-get install uidmap; echo \"$USER:100000:65536\" | sudo tee -a /etc/subuid /etc/subgid")
-  end
-  row(list, "builder", "seccomp", p.seccomp, p.seccomp and "filter can be loaded" or "not available",
-    "a kernel with CONFIG_SECCOMP_FILTER")
   local dir = values.store or require("app.backend.embedded").store_dir()
-  local probe_dir = dir
-  while not fs.exists(probe_dir) do probe_dir = fs.dirname(probe_dir) end
-  local writable = fs.tmpdir and fs.is_writable and fs.is_writable(probe_dir)
-  row(list, "builder", "store", writable ~= false, dir, "choose a writable place with --store or BAKERY_STORE")
-  local foreign = {}
-  for _, name in ipairs(fs.list("/proc/sys/fs/binfmt_misc") or {}) do
-    local arch = name:match("^qemu%-(.*)")
-    if arch then foreign[#foreign + 1] = arch end
-  end
-  row(list, "builder", "emulation", #foreign > 0, #foreign > 0 and table.concat(foreign, ", ") or "no foreign platforms in RUN",
-    "apt-get install qemu-user-static binfmt-support")
+  local near = nearest_existing(dir)
+  local writable = fs.is_writable(near)
+  tiers(list, values, writable and near or "/nonexistent")
+  row(list, "builder", "store", writable, dir .. (writable and "" or ": not writable"),
+    "choose a writable place with --store or BAKERY_STORE")
+  local emulated = require("app.backend.embedded.emulate").list()
+  row(list, "builder", "emulation", #emulated > 0, #emulated > 0 and table.concat(emulated, ", ")
+    or "no foreign platforms in RUN (COPY works)", "apt-get install qemu-user-static binfmt-support")
 end
 
 local function backends(list)

@@ -2,7 +2,6 @@
 local digest = require "bakery.digest"
 local fs = require "bakery.fs"
 local json = require "bakery.json"
-local store = require "bakery.store"
 local suggest = require "bakery.suggest"
 local fail = require "app.fail"
 local format = require "app.report.format"
@@ -222,10 +221,8 @@ local function unknown_target(values, uid)
 end
 
 function M.run(values)
-  local embedded = require "app.backend.embedded"
   local dir = fail.check(require("app.project").find(values.context or ".", { context = values.context ~= nil }))
-  fail.check(require("bakery.sandbox").enter())
-  local s <close> = fail.check(store.open(values.store or embedded.store_dir(), { create = true })) -- luacheck: ignore
+  local s <close> = require("app.backend.embedded.isolation").open_store(values) -- luacheck: ignore
   local uid, found = values[1], nil
   local out, platforms = json.array {}, {}
   local by_platform = trace.list(s, dir, uid)

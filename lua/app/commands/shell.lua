@@ -23,7 +23,7 @@ function M.run(values)
   local target, project = find_target(values)
   if values.image_platform then target.platforms = { values.image_platform } end
   local dir = project and project.dir or require("bakery.fs").realpath(values.context or ".")
-  local backend <close> = require("app.backend.embedded").open { dir = dir, store = values.store, -- luacheck: ignore
+  local backend <close> = require("app.backend.embedded").open { dir = dir, store = values.store, isolation = values.isolation, -- luacheck: ignore
     network = values.network, security = values.security, args = values }
   local result = backend:load(target)
   if not result then

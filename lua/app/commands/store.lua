@@ -1,6 +1,5 @@
 --- `bakery store …`: the local store.
 local json = require "bakery.json"
-local store = require "bakery.store"
 local fail = require "app.fail"
 local format = require "app.report.format"
 local session = require "app.session"
@@ -8,9 +7,7 @@ local session = require "app.session"
 local M = {}
 
 local function open(values)
-  local embedded = require "app.backend.embedded"
-  fail.check(require("bakery.sandbox").enter())
-  return fail.check(store.open(values.store or embedded.store_dir(), { create = true }))
+  return require("app.backend.embedded.isolation").open_store(values)
 end
 
 function M.du(values)

@@ -23,6 +23,11 @@ function handlers.message(self, e) line(e.text) end
 function handlers.warning(self, e)
   line(self.paint("yellow", "warning: "), e.where and e.where .. ": " or "", e.text)
 end
+function handlers.isolation(self, e)
+  if not self.verbose then return end
+  line("isolation: ", e.text)
+  for _, reason in ipairs(e.reasons) do line("  ", reason) end
+end
 function handlers.failure(_, e) line("bakery: ", e.text) end
 function handlers.target_started(self, e)
   line(self.paint("bold", "[" .. e.target .. "]"), " building for ", table.concat(e.platforms, ", "))

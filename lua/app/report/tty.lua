@@ -74,6 +74,11 @@ function handlers.message(self, e) self:print(e.text) end
 function handlers.warning(self, e)
   self:print(self.paint("yellow", "warning: "), e.where and e.where .. ": " or "", e.text)
 end
+function handlers.isolation(self, e)
+  if not self.verbose then return end
+  self:print("isolation: ", e.text)
+  for _, reason in ipairs(e.reasons) do self:print("  ", reason) end
+end
 function handlers.failure(self, e) self:print("bakery: ", e.text) end
 function handlers.target_started(self, e)
   if not self.running[e.target] then self.order[#self.order + 1] = e.target end

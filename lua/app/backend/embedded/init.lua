@@ -1,19 +1,18 @@
 --- The embedded backend: builds a plan without daemon or external program.
 local digest = require "bakery.digest"
-local fs = require "bakery.fs"
 local json = require "bakery.json"
 local loop = require "bakery.loop"
 local oci = require "bakery.oci"
 local process = require "bakery.process"
-local sandbox = require "bakery.sandbox"
 local snapshot = require "bakery.snapshot"
-local store = require "bakery.store"
 local task = require "bakery.task"
 local fail = require "app.fail"
 local images = require "app.backend.embedded.images"
 local export = require "app.backend.embedded.export"
+local isolation = require "app.backend.embedded.isolation"
 local output = require "app.backend.embedded.output"
 local remote = require "app.backend.embedded.remote"
+local commands = require "app.backend.embedded.run"
 local ssh = require "app.backend.embedded.ssh"
 local stages = require "app.backend.embedded.stages"
 
@@ -30,20 +29,13 @@ function M.host_platform()
   return "linux/" .. arch
 end
 
---- Default store directory: BAKERY_STORE, /var/lib/bakery/store for root, else below XDG_DATA_HOME.
-function M.store_dir()
-  local env = os.getenv("BAKERY_STORE")
-  if env and env ~= "" then return env end
-  if process.uid() == 0 then return "/var/lib/bakery/store" end
-  local data = os.getenv("XDG_DATA_HOME")
-  if not data or data == "" then data = (os.getenv("HOME") or "/tmp") .. "/.local/share" end
-  return data .. "/bakery/store"
-end
+--- Default store directory; see app.backend.embedded.isolation.
+M.store_dir = isolation.store_dir
 
 local function timestamp(seconds) return os.date("!%Y-%m-%dT%H:%M:%SZ", seconds) end
 
 --- Opens the backend.
----@param opts table { args=options of the recipe, dir=project directory, store=, jobs=, epoch=, no_cache=, pull=, network=, security=,
+---@param opts table { isolation=, args=options of the recipe, dir=project directory, store=, jobs=, epoch=, no_cache=, pull=, network=, security=,
 --- compression=, level=, emit=fn(event), registry=options of bakery.oci.client }
 ---@return table backend with build, push, export, close
 function M.open(opts)
@@ -53,13 +45,13 @@ function M.open(opts)
     fail.raise { class = "usage", code = "usage", message = "--shell-on-failure: there is no terminal" }
   end
   -- Ids and mounts first: the store's files must be made under the final id map.
-  local store_dir = opts.store or M.store_dir()
-  local entered = fail.check(sandbox.enter())
+  local chosen, opened = isolation.enter { isolation = opts.isolation, store = opts.store }
   local self = setmetatable({
     name = M.name, dir = opts.dir, report = opts.emit or function() end, epoch = opts.epoch, no_cache = opts.no_cache,
     pull = opts.pull, network = opts.network or "host", security = opts.security or "default",
     compression = opts.compression or "gzip", level = output.level(opts.compression or "gzip", opts.level),
-    mode = entered.mode, rootless = entered.mode ~= "root", userxattr = entered.mode ~= "root",
+    chosen = chosen, tier = chosen.tier, flat = not chosen.overlay, userxattr = chosen.userxattr,
+    rootless = chosen.userxattr and chosen.mode ~= "chroot", store = opened, store_dir = opened.dir, trees = {},
     cache_ttl = opts.args and opts.args.cache_ttl, cpus = process.cpus(), host_platform = M.host_platform(), warned = {}, once = task.once(),
   }, Backend)
   self.shell_on_failure = opts.args and opts.args.shell_on_failure
@@ -67,10 +59,10 @@ function M.open(opts)
     if self.held then table.insert(self.held, e) else self.report(e) end
   end
   self.slots = task.semaphore(opts.jobs or self.cpus)
-  self.store = fail.within("open store", store.open(store_dir, { create = true, mode = entered.mode }))
   self.client = fail.check(oci.client(opts.registry or {}))
   self.fresh = digest.sha256(tostring(loop.now()) .. process.pid())
   self.run_id = opts.run_id or (os.date("!%Y%m%dT%H%M%SZ") .. "-" .. process.pid())
+  isolation.announce(self)
   return self
 end
 
@@ -192,15 +184,6 @@ end
 
 M.target_ref = images.target_ref
 
-local function check_foreign(self, platform)
-  if platform == self.host_platform then return end
-  local arch = platform:match("^linux/([^/]+)")
-  local qemu = ({ arm64 = "aarch64", amd64 = "x86_64", arm = "arm", ["386"] = "i386", riscv64 = "riscv64",
-    ppc64le = "ppc64le", s390x = "s390x" })[arch] or tostring(arch)
-  self.emulator = self.emulator or {}
-  self.emulator[platform] = fs.exists("/proc/sys/fs/binfmt_misc/qemu-" .. qemu)
-end
-
 --- Builds one target for all its platforms; raises on failure.
 function Backend:build_target(target)
   local started = loop.now()
@@ -208,7 +191,6 @@ function Backend:build_target(target)
   local result = { uid = target.uid, tags = target.tags or {}, platforms = {}, cached = 0, executed = 0, size = 0 }
   local jobs = {}
   for i, platform in ipairs(target.platforms) do
-    check_foreign(self, platform)
     jobs[i] = function()
       local built = stages.build(self, target, platform)
       local image = make_image(self, target, platform, built)
@@ -396,48 +378,6 @@ function Backend:export(results, spec) export.write(self, results, spec) end
 ---@return string engine
 function Backend:load_into_engine(results) return export.load(self, results) end
 
--- Reads a pipe of a sandboxed command to its end, as a task.
-local function collect(reader)
-  return task.spawn(function()
-    local parts, size = {}, 0
-    while true do
-      local data = reader:read()
-      if not data then break end
-      size = size + #data
-      if size <= 16 << 20 then parts[#parts + 1] = data end
-    end
-    return table.concat(parts)
-  end)
-end
-
-local function exec_in(self, image, argv, opts)
-  local tmp = fail.check(self.store:tmpdir())
-  local function go()
-    fail.check(fs.mkdir(tmp .. "/upper"))
-    fail.check(fs.mkdir(tmp .. "/work"))
-    local out, out_fd = process.pipe()
-    local err, err_fd = process.pipe()
-    local out_handle <close> = out -- luacheck: ignore
-    local err_handle <close> = err -- luacheck: ignore
-    local handle, problem = sandbox.spawn { lowers = image.lowers, upper = tmp .. "/upper", work = tmp .. "/work",
-      argv = argv, env = image.env, cwd = image.cwd, uid = image.user.uid, gid = image.user.gid,
-      groups = image.user.groups, hostname = "bakerytest", network = self.network, mounts = {}, stdout = out_fd,
-      stderr = err_fd, userxattr = self.userxattr, security = self.security }
-    process.close_fd(out_fd)
-    process.close_fd(err_fd)
-    local child <close> = fail.check(handle, problem)
-    local stdout, stderr = collect(out), collect(err)
-    local status = fail.check(child:wait())
-    return { code = status.code or 128 + (status.signal or 0), signal = status.signal, output = stdout:wait(),
-      errors = stderr:wait() }
-  end
-  local ok, r
-  if opts and opts.timeout then ok, r = pcall(task.timeout, opts.timeout, go) else ok, r = pcall(go) end
-  self.store:remove_tmp(tmp)
-  if not ok then error(r, 0) end
-  return r
-end
-
 --- Opens a result's image (of its first platform) for looking at and trying out: every exec runs in
 --- a fresh throw-away copy, as the image's user, with its environment and working directory.
 ---@param result table
@@ -448,19 +388,19 @@ function Backend:open_image(result)
     config = image.config,
     lookup = function(path) return snapshot.lookup { lowers = image.lowers, path = path, follow = false } end,
     read = function(path) return snapshot.read { lowers = image.lowers, path = path, max = 64 << 20 } end,
-    exec = function(argv, seconds) return exec_in(self, image, argv, { timeout = seconds }) end,
+    exec = function(argv, seconds) return commands.in_image(self, image, argv, seconds) end,
   }
 end
 
 --- What it takes to run something in a result's image (of its first platform).
 ---@param result table
 ---@param user string|nil instead of the image's
----@return table { config=, lowers=, env=, cwd=, user= }
+---@return table { config=, chain=, lowers=, env=, cwd=, user= }
 function Backend:image_of(result, user)
   local p = result.platforms[1]
   local doc = fail.check(json.decode(fail.check(self.store:get_blob(p.image.config_digest))))
   local config = doc.config or {}
-  local image = { config = doc, lowers = images.lowers(self, p.image.chain), env = {}, cwd = config.WorkingDir }
+  local image = { config = doc, chain = p.image.chain, lowers = images.lowers(self, p.image.chain), env = {}, cwd = config.WorkingDir }
   if not image.cwd or image.cwd == "" then image.cwd = "/" end
   image.user = fail.check(snapshot.user { lowers = image.lowers, spec = user or config.User or "" })
   for _, kv in ipairs(config.Env or {}) do image.env[#image.env + 1] = kv end

@@ -119,7 +119,9 @@ local function take_caches(self, build, where, step)
   for _, w in ipairs(wanted) do
     local m = w.mount
     if not caches[w.id] then
-      caches[w.id] = fail.check(build.store:cache_mount { id = w.id, sharing = m.sharing or "shared",
+      local sharing = m.sharing or "shared"
+      if build.tier == "F" and sharing == "shared" then sharing = "locked" end -- it is moved into the step's tree
+      caches[w.id] = fail.check(build.store:cache_mount { id = w.id, sharing = sharing,
         mode = m.mode or 493, uid = m.uid, gid = m.gid })
       self.held[#self.held + 1] = caches[w.id]
       if m.from then seed(build, where, m, caches[w.id].path) end

@@ -69,15 +69,14 @@ end
 
 --- Runs a command in a throw-away copy of an image.
 ---@param build table
----@param image table { lowers=, env=, cwd=, user= } as open_image makes it
+---@param image table { chain=, lowers=, env=, cwd=, user= } as open_image makes it
 ---@param argv string[]|nil default: a shell
 ---@return table status
 function M.in_image(build, image, argv)
-  return with_copy(build, function(upper, work)
-    return M.run { lowers = image.lowers, upper = upper, work = work, env = image.env, cwd = image.cwd,
-      argv = argv or { M.find(image.lowers) }, uid = image.user.uid, gid = image.user.gid, groups = image.user.groups,
-      hostname = "bakery", network = build.network, security = build.security, userxattr = build.userxattr }
-  end)
+  local spec = { env = image.env, cwd = image.cwd, argv = argv or { M.find(image.lowers) }, uid = image.user.uid,
+    gid = image.user.gid, groups = image.user.groups, hostname = "bakery", network = build.network,
+    security = build.security, userxattr = build.userxattr }
+  return require("app.backend.embedded.run").in_copy(build, image, spec, M.run)
 end
 
 --- After a failed RUN with --shell-on-failure: a shell where the step ended, its files as it left them.
@@ -97,6 +96,10 @@ function M.after_failure(build, where, step, spec, reason)
     local ok, err = pcall(with_copy, build, function(upper, work)
       local copy = {}
       for k, v in pairs(spec) do copy[k] = v end
+      if build.flat then -- nobody else will see that tree
+        copy.argv = { M.find { spec.upper } }
+        return M.run(copy)
+      end
       copy.lowers = table.move(spec.lowers, 1, #spec.lowers, 1, {})
       copy.lowers[#copy.lowers + 1] = spec.upper
       copy.upper, copy.work, copy.argv = upper, work, { M.find(copy.lowers) }

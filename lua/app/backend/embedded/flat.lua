@@ -1,0 +1,180 @@
+--- RUN without overlayfs: in a plain tree of the image, whose changes are found by comparing metadata.
+--- A tree is kept for the next step of the same chain; layers that came in between are put on top.
+local fs = require "bakery.fs"
+local sandbox = require "bakery.sandbox"
+local snapshot = require "bakery.snapshot"
+local fail = require "app.fail"
+local mounts = require "app.backend.embedded.mounts"
+
+local M = {}
+
+local KEEP = 2 -- idle trees
+local MOVED = { dir = true, file = true, socket = true }
+
+local function is_prefix(short, long)
+  if #short > #long then return false end
+  for i = 1, #short do
+    if short[i].diff_id ~= long[i].diff_id then return false end
+  end
+  return true
+end
+
+-- The idle tree that has most of the chain already, taken out of the list.
+local function take_idle(build, chain)
+  local best
+  for i, tree in ipairs(build.trees) do
+    if is_prefix(tree.chain, chain) and (not best or #tree.chain > #build.trees[best].chain) then best = i end
+  end
+  return best and table.remove(build.trees, best)
+end
+
+--- A tree of the chain, for the caller alone until `give` or `drop`.
+---@param build table
+---@param chain app.chain
+---@param lowers string[] its layer directories
+---@return table tree { path=, chain= }
+function M.take(build, chain, lowers)
+  local tree = take_idle(build, chain)
+  if not tree then
+    local dir = fail.check(build.store:tmpdir())
+    tree = { dir = dir, path = dir .. "/root", chain = chain }
+    fail.check(fs.chmod(dir, 448))
+    fail.check(snapshot.export { lowers = lowers, dir = tree.path })
+    return tree
+  end
+  local ok, err = pcall(function()
+    for i = #tree.chain + 1, #chain do
+      fail.check(snapshot.apply_dir { layer = build.store:layer_dir(chain[i].diff_id), dir = tree.path })
+    end
+  end)
+  if not ok then
+    M.drop(build, tree)
+    error(err, 0)
+  end
+  tree.chain = chain
+  return tree
+end
+
+function M.drop(build, tree) build.store:remove_tmp(tree.dir) end
+
+--- The tree is as `chain` says; somebody may need it next.
+function M.give(build, tree, chain)
+  tree.chain = chain
+  table.insert(build.trees, 1, tree)
+  while #build.trees > KEEP do M.drop(build, table.remove(build.trees)) end
+end
+
+-- /etc/hosts and /etc/resolv.conf, which a mount would show elsewhere.
+local function write_hosts(build, where, tmp)
+  local lines = { "127.0.0.1\tlocalhost " .. (where.hostname or "buildkitsandbox"), "::1\tlocalhost ip6-localhost ip6-loopback" }
+  for _, entry in ipairs(mounts.hosts(where.hosts)) do
+    local name, address = entry:match "^([^=]*)=(.*)$"
+    lines[#lines + 1] = address .. "\t" .. name
+  end
+  fail.check(fs.write(tmp .. "/hosts", table.concat(lines, "\n") .. "\n", { mode = 420 }))
+  local items = { { path = "/etc/hosts", source = tmp .. "/hosts" } }
+  local resolv = build.resolv_conf ~= false and fs.read(build.resolv_conf or "/etc/resolv.conf", 1 << 20)
+  if resolv then
+    fail.check(fs.write(tmp .. "/resolv.conf", resolv, { mode = 420 }))
+    items[2] = { path = "/etc/resolv.conf", source = tmp .. "/resolv.conf" }
+  end
+  return items
+end
+
+local function refuse(where, step, what)
+  fail.raise { class = "usage", code = "build.isolation", where = where.file .. ":" .. step.line, line = step.line,
+    path = where.path, message = what .. " is not possible in tier F (chroot), which cannot mount",
+    hint = "see `bakery doctor` for what a higher tier needs" }
+end
+
+-- A mount becomes something that is moved into the tree: caches and prepared directories as they are.
+local function source_of(build, where, step, m, tmp, n)
+  local own = tmp .. "/place" .. n
+  if m.type == "tmpfs" then
+    fail.check(fs.mkdir(own))
+    fail.check(fs.chmod(own, m.mode or 1023))
+  elseif m.data then
+    build:warn(where.target, where.file .. ":" .. step.line, "in tier F (chroot) secret files lie in the store's temporary "
+      .. "directory while RUN runs; `--mount=type=secret,env=` keeps them in memory")
+    fail.check(fs.write(own, m.data, { mode = m.mode or 256 }))
+  else
+    local path = m.source
+    if m.subpath then -- what is in a cache may be hostile: resolved inside it
+      fail.check(snapshot.mkdir { lowers = {}, upper = path, path = m.subpath, mode = 493, uid = 0, gid = 0 })
+      path = fail.check(snapshot.lookup { lowers = { path }, path = m.subpath }).real
+    end
+    local st = fs.stat(path, false)
+    local ours = path:sub(1, #build.store_dir + 1) == build.store_dir .. "/"
+    if not st or not ours or not MOVED[st.type] then
+      refuse(where, step, "a mount of " .. path)
+    end
+    return path
+  end
+  return own
+end
+
+local function depth(path) return select(2, path:gsub("/+[^/]", "")) end
+
+--- Moves what the command should see into the tree (tier F).
+---@return table placed to be restored
+local function place(build, where, step, tree, list, tmp)
+  local dev = tmp .. "/dev"
+  fail.check(fs.mkdir(dev))
+  local _, missing = sandbox.make_dev(dev)
+  if missing then
+    build:warn(where.target, where.file .. ":" .. step.line, missing .. " cannot be used here: the store is on a nodev file "
+      .. "system, or this container may not make device nodes")
+  end
+  local items = write_hosts(build, where, tmp)
+  table.insert(items, 1, { path = "/dev", source = dev })
+  for i, m in ipairs(list) do
+    items[#items + 1] = { path = m.target, source = source_of(build, where, step, m, tmp, i), at = i,
+      uid = m.data and (m.uid or 0) or nil, gid = m.data and (m.gid or 0) or nil }
+  end
+  table.sort(items, function(a, b)
+    local x, y = depth(a.path), depth(b.path)
+    if x ~= y then return x < y end
+    return (a.at or 0) < (b.at or 0)
+  end)
+  for _, item in ipairs(items) do item.at = nil end
+  fail.check(fs.mkdir(tmp .. "/aside"))
+  return fail.check(snapshot.place { tree = tree.path, aside = tmp .. "/aside", items = items })
+end
+
+--- Runs one command in a tree of the chain and leaves what it changed in `upper`.
+---@param build table
+---@param where table
+---@param step table
+---@param job table { chain=, lowers=, upper=, tmp=, cwd=, mounts=, spawn=fn(fields) -> result } where spawn
+--- starts the command with the fields that say where its root is, and waits
+---@return table result of the command; `tree` is to be given back or dropped
+function M.run(build, where, step, job)
+  local tree = M.take(build, job.chain, job.lowers)
+  local ok, result = pcall(function()
+    local record <close> = fail.check(snapshot.record { dir = tree.path })
+    if not snapshot.lookup { lowers = { tree.path }, path = job.cwd } then
+      fail.check(snapshot.mkdir { lowers = {}, upper = tree.path, path = job.cwd, mode = 493, uid = 0, gid = 0,
+        epoch = build.epoch, userxattr = build.userxattr })
+    end
+    local r
+    if build.tier == "F" then
+      local placed <close> = place(build, where, step, tree, job.mounts, job.tmp)
+      r = job.spawn { upper = tree.path, work = job.tmp .. "/work", mounts = {} }
+      fail.check(placed:restore())
+    else
+      r = job.spawn { upper = tree.path, work = job.tmp .. "/work", mounts = job.mounts }
+    end
+    if job.changes then
+      fail.check(record:diff { upper = job.upper, epoch = build.epoch, stubs = r.stubs or {} })
+    end
+    return r
+  end)
+  if not ok then
+    M.drop(build, tree)
+    error(result, 0)
+  end
+  result.tree = tree
+  return result
+end
+
+return M

@@ -1,0 +1,242 @@
+--- The privilege ladder: the same Containerfile in every tier that can build it, with the privileges of
+--- the others really taken away.
+local world = require "lib.world"
+local child = require "lib.child"
+local fs = require "bakery.fs"
+local json = require "bakery.json"
+local loop = require "bakery.loop"
+local process = require "bakery.process"
+
+local root = process.uid() == 0
+local gcc, setpriv = process.which "gcc", process.which "setpriv"
+
+-- Everything that a diff has to find: deletions, renames, replaced types, owners, modes, links, times.
+local TEXT = [[
+FROM scratch
+COPY base/ /
+COPY opt/ /opt/
+ENV PATH=/bin
+WORKDIR /w
+RUN id -u > /uid; echo mine > /mine; chown app:staff /mine; mkdir /d; rm -rf /home; mv /opt/a /opt/c; mv /opt/b /opt/a
+RUN chmod 700 /opt; rm -r /d; mkdir /d; echo x > /d/x; ln /mine /mine2; ln -s b c; cat /etc/hosts > /dev/null; mkdir /m
+COPY --chown=app:app one /app/one
+RUN rm /opt/hard; mkdir /opt/hard; touch /opt/hard/file; cd /opt/c; cp x x.new; mv x.new x; chmod 4755 x; mkfifo /fifo
+RUN --mount=type=cache,target=/cache --mount=type=tmpfs,target=/t --mount=type=bind,source=opt,target=/m \
+  cat /m/b/x > /from-bind; echo y > /t/y; echo n >> /cache/n; ! test -e /m/none
+USER app
+RUN echo $HOME > /tmp/home; cat /mine >> /tmp/home; ! touch /no 2>/dev/null
+]]
+
+local SIMPLE = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nWORKDIR /w/x\nCOPY --chown=app:staff one /one\nRUN echo a > b && ln -s b c\n"
+
+local COPIES = [[
+FROM scratch AS one
+COPY --chmod=600 one /one
+FROM scratch
+COPY base/ /
+WORKDIR /w/x
+USER app
+WORKDIR /w/own
+COPY --chown=app:staff opt/ /opt/
+COPY --from=one --chmod=4711 /one /w/one
+ADD a.tar /added/
+LABEL x=y
+]]
+
+local DOCKER = "--bounding-set=-all,+chown,+dac_override,+fsetid,+fowner,+mknod,+net_raw,+setgid,+setuid,+setfcap,+setpcap,"
+  .. "+net_bind_service,+sys_chroot,+kill,+audit_write"
+local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+
+describe("the privilege ladder", function()
+  local dir, bin, confine, reference = nil, nil, nil, {}
+
+  setup(function()
+    if not (root and gcc and setpriv) then return end
+    dir = world.project { app = TEXT, simple = SIMPLE, copies = COPIES }
+    world.write(dir, { ["opt/a/x"] = "1\n", ["opt/b/x"] = "2\n", one = "1" })
+    assert(fs.link(dir .. "/opt/a/x", dir .. "/opt/hard"))
+    fs.chmod(dir .. "/base/tmp", 1023)
+    world.run { "tar", "-C", dir, "--owner=5", "--group=6", "--mtime=@1", "-cf", dir .. "/a.tar", "opt" }
+    bin = world.tmp()
+    assert(fs.copy(world.bin, bin .. "/bakery"))
+    fs.chmod(bin .. "/bakery", 493)
+    confine = bin .. "/confine"
+    world.run { "gcc", "-D_GNU_SOURCE", "-o", confine, "tests/lib/confine.c" }
+    for _, path in ipairs { dir, dir .. "/base", bin } do fs.chmod(path, 493) end
+  end)
+  teardown(function()
+    world.cleanup()
+    child.clean()
+  end)
+
+  -- Builds one image below a prefix of the command line; { code, stderr, digest, home }.
+  local function build(image, prefix, ...)
+    local home = world.tmp()
+    if prefix and prefix:find("reuid", 1, true) then world.run { "chown", "65534:65534", home } end
+    local words = { bin .. "/bakery", "build", "-v", "-C", dir, "--image-name", "^" .. image .. "$", "--store", home .. "/store",
+      "--results", home .. "/results", "--progress", "plain", "--output", "oci:" .. home .. "/oci", ... }
+    for i, w in ipairs(words) do words[i] = child.quote(w) end
+    local command = table.concat(words, " ")
+    local line = prefix and prefix:gsub("CMD", function() return command end) or command
+    local r = process.run { cmd = { "sh", "-c", line }, env = { SOURCE_DATE_EPOCH = "1700000000", HOME = home,
+      XDG_STATE_HOME = home, BAKERY_ROOT = os.getenv "BAKERY_ROOT", NO_COLOR = "1", BAKERY_ISOLATION = "" }, timeout = 300 }
+    r.home = home
+    local index = fs.read(home .. "/oci/index.json")
+    r.digest = index and json.decode(index).manifests[1].digest
+    return r
+  end
+
+  local function expect_same(image, tier, r)
+    assert.equal(0, r.code, r.stderr)
+    assert.truthy(r.stderr:find("isolation: tier " .. tier .. " ", 1, true), r.stderr)
+    reference[image] = reference[image] or build(image, nil).digest
+    assert.equal(reference[image], r.digest, r.stderr)
+    assert.same({}, fs.list(r.home .. "/store/tmp") or {})
+    assert.falsy(fs.read "/proc/self/mountinfo":find(r.home, 1, true))
+  end
+
+  local function tier_it(name, fn)
+    it(name, root and gcc and setpriv and fn or function() pending "skipped: needs root, gcc and setpriv" end)
+  end
+
+  for _, case in ipairs {
+    { "A", "root", nil },
+    { "A", "root without overlayfs", nil, "--isolation", "flat" },
+    { "C", "root with Docker's capabilities", "setpriv " .. DOCKER .. " CMD" },
+    { "C", "root with Docker's capabilities, without overlayfs", "setpriv " .. DOCKER .. " CMD", "--isolation", "auto,flat" },
+    { "C", "forced", nil, "--isolation", "root-userns" },
+    { "F", "root that may neither mount nor unshare", "CONFINE unshare,mount setpriv " .. DOCKER .. " CMD" },
+    { "F", "forced", nil, "--isolation", "F" },
+    { "F", "forced, strict", nil, "--isolation", "chroot", "--security", "strict" },
+    { "B", "root of a user namespace around it", "unshare -m sh -c " .. child.quote(
+      "echo root:0:65536 > /tmp/subid.$$; mount --bind /tmp/subid.$$ /etc/subuid; mount --bind /tmp/subid.$$ /etc/subgid; "
+      .. "rm /tmp/subid.$$; exec unshare -U --map-users=0,0,65536 --map-groups=0,0,65536 -m CMD") },
+  } do
+    tier_it(("tier %s (%s) gives the same image"):format(case[1], case[2]), function()
+      local prefix = case[3] and case[3]:gsub("CONFINE", function() return confine end)
+      expect_same("app", case[1], build("app", prefix, table.unpack(case, 4)))
+    end)
+  end
+
+  -- Subordinate ids for nobody, in a mount namespace of its own.
+  local RANGE = "unshare -m sh -c " .. child.quote("echo nobody:100000:65536 > /tmp/subid.$$; mount --bind /tmp/subid.$$ "
+    .. "/etc/subuid; mount --bind /tmp/subid.$$ /etc/subgid; rm /tmp/subid.$$; exec " .. NOBODY .. " CMD")
+
+  for _, case in ipairs {
+    { "D", "a user with subordinate ids", RANGE, { "app", "simple", "copies" } },
+    { "E", "a user without", NOBODY .. " CMD", { "simple", "copies" } },
+    { "E", "root with one id", nil, { "simple", "copies" }, "--isolation", "rootless-single" },
+    { "G", "nobody at all", "CONFINE unshare,mount " .. NOBODY .. " CMD", { "copies" } },
+    { "G", "root without capabilities", "CONFINE unshare,mount setpriv --bounding-set=-all CMD", { "copies" } },
+    { "G", "a user, forced", NOBODY .. " CMD", { "copies" }, "--isolation", "copy-only" },
+    { "F", "no device nodes", "CONFINE unshare,mount,mknod setpriv " .. DOCKER .. " CMD", { "copies", "simple" } },
+  } do
+    for _, image in ipairs(case[4]) do
+      tier_it(("tier %s (%s) gives the same image (%s)"):format(case[1], case[2], image), function()
+        if case[1] == "D" and not process.which "newuidmap" then return pending "needs newuidmap" end
+        local prefix = case[3] and case[3]:gsub("CONFINE", function() return confine end)
+        expect_same(image, case[1], build(image, prefix, table.unpack(case, 5)))
+      end)
+    end
+  end
+
+  tier_it("names the RUN that nobody at all cannot do, and what is missing", function()
+    local r = build("simple", confine .. " unshare,mount " .. NOBODY .. " CMD")
+    assert.equal(2, r.code, r.stderr)
+    assert.truthy(r.stderr:find("simple/1.0.0/Containerfile:6: error: RUN is not possible here: no range for nobody in", 1, true)
+      or r.stderr:find("simple/1.0.0/Containerfile:6: error: RUN is not possible here: a seccomp filter refuses", 1, true), r.stderr)
+    assert.truthy(r.stderr:find("hint", 1, true), r.stderr)
+  end)
+
+  tier_it("says why it is not a better tier, and what would change that", function()
+    local r = build("simple", confine .. " unshare,mount setpriv " .. DOCKER .. " CMD")
+    assert.truthy(r.stderr:find("not A (root): CAP_SYS_ADMIN is missing; fix: docker run --privileged", 1, true), r.stderr)
+    assert.truthy(r.stderr:find("not C (root-userns): a seccomp filter refuses to create user namespaces; fix: docker run "
+      .. "--security-opt seccomp=unconfined", 1, true), r.stderr)
+  end)
+
+  tier_it("doctor names the tier, what keeps it from better ones, and the remedy", function()
+    local function doctor(prefix)
+      local command = child.quote(bin .. "/bakery") .. " doctor --json -C " .. dir .. " --store " .. bin .. "/none/store"
+      local r = process.run { cmd = { "sh", "-c", (prefix:gsub("CMD", function() return command end)) },
+        env = { BAKERY_ROOT = os.getenv "BAKERY_ROOT", BAKERY_ISOLATION = "", HOME = "" } }
+      local rows = {}
+      for _, row in ipairs(json.decode(r.stdout)) do if row.area == "builder" then rows[row.name] = row end end
+      return rows, r
+    end
+    local rows = doctor(confine .. " unshare,mount setpriv " .. DOCKER .. " CMD")
+    assert.truthy(rows.isolation.ok)
+    assert.truthy(rows.isolation.text:find("tier F (chroot)", 1, true))
+    assert.equal("root: CAP_SYS_ADMIN is missing", rows["tier A"].text)
+    assert.truthy(rows["tier A"].fix:find("--privileged", 1, true))
+    assert.truthy(rows["tier C"].fix:find("seccompProfile.type: Unconfined", 1, true))
+    local r
+    rows, r = doctor(confine .. " unshare,mount " .. NOBODY .. " CMD")
+    assert.equal(1, r.code)
+    assert.equal(false, rows.isolation.ok)
+    assert.truthy(rows["tier D"] and rows["tier E"])
+    rows = doctor "CMD"
+    assert.truthy(rows.isolation.text:find("tier A (root)", 1, true))
+    assert.truthy(rows.proc.ok and rows["network none"].ok)
+    assert.falsy(rows["tier C"])
+  end)
+
+  tier_it("refuses an isolation that does not work or does not exist", function()
+    local r = build("simple", confine .. " unshare,mount CMD", "--isolation", "root")
+    assert.equal(2, r.code)
+    assert.truthy(r.stderr:find("isolation root does not work here: a seccomp filter refuses", 1, true), r.stderr)
+    r = build("simple", nil, "--isolation", "jail")
+    assert.equal(2, r.code)
+    assert.truthy(r.stderr:find("unknown isolation 'jail': expected auto, root,", 1, true), r.stderr)
+  end)
+
+  tier_it("uses flat trees when the store lies on overlayfs", function()
+    local base = world.tmp()
+    for _, d in ipairs { "l", "u", "w", "m" } do assert(fs.mkdir(base .. "/" .. d)) end
+    local r = build("app", ("unshare -m sh -c %s"):format(child.quote(("mount -t overlay o -o lowerdir=%s/l,upperdir=%s/u,"
+      .. "workdir=%s/w %s/m && CMD --store %s/m/store"):format(base, base, base, base, base))))
+    expect_same("app", "A", r)
+    assert.truthy(r.stderr:find("flat trees instead of overlayfs", 1, true), r.stderr)
+    assert.truthy(r.stderr:find("overlayfs does not work in the store: Invalid argument", 1, true), r.stderr)
+  end)
+
+  tier_it("refuses in a chroot what only namespaces can do", function()
+    local r = build("simple", nil, "--isolation", "chroot", "--network", "none")
+    assert.equal(2, r.code, r.stderr)
+    assert.truthy(r.stderr:find("Containerfile:6: error: RUN --network=none is not possible in tier F", 1, true), r.stderr)
+  end)
+
+  tier_it("ends everything that a command in a chroot leaves behind", function()
+    local marker = "77123" .. process.pid()
+    local function living()
+      local n = 0
+      for _, pid in ipairs(fs.list "/proc") do
+        local text = pid:match "^%d+$" and fs.read("/proc/" .. pid .. "/cmdline")
+        if text and text:find(marker, 1, true) and text:find("sleep", 1, true) == 1 then n = n + 1 end
+      end
+      return n
+    end
+    local own = world.project { app = ("FROM scratch\nCOPY base/ /\nENV PATH=/bin\n"
+      .. "RUN sleep %s & (trap '' TERM; sleep %s) & echo done\n"):format(marker, marker) }
+    local store = world.tmp() .. "/store"
+    local r = world.bakery { "build", "-C", own, "--store", store, "--isolation", "chroot", "--progress", "plain" }
+    assert.equal(0, r.code, r.stderr)
+    assert.equal(0, living())
+    world.write(own, { ["app/1.0.0/Containerfile"] = ("FROM scratch\nCOPY base/ /\nENV PATH=/bin\n"
+      .. "RUN sleep %s & (trap '' TERM HUP; sleep %s) & sleep %s\n"):format(marker, marker, marker) })
+    for _, signal in ipairs { "SIGINT", "SIGKILL" } do
+      local p = world.start { "build", "-C", own, "--store", store, "--isolation", "chroot", "--progress", "quiet" }
+      local deadline = loop.now() + 30
+      while living() < 3 and loop.now() < deadline do loop.sleep(0.02) end
+      assert.equal(3, living())
+      p:kill(signal)
+      p:wait()
+      while living() > 0 and loop.now() < deadline do loop.sleep(0.02) end
+      assert.equal(0, living())
+    end
+    world.write(own, { ["app/1.0.0/Containerfile"] = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN kill -9 $$\n" })
+    r = world.bakery { "build", "-C", own, "--store", store, "--isolation", "chroot", "--progress", "plain" }
+    assert.truthy(r.stderr:find("RUN failed: killed by signal 9", 1, true) or r.stderr:find("SIGKILL", 1, true), r.stderr)
+    assert.same({}, fs.list(store .. "/tmp"))
+  end)
+end)
