@@ -223,8 +223,20 @@ int bk_archive_unpack(const struct bk_unpack_opts *o, struct bk_unpack_result *o
 
 /* --- list, convert --------------------------------------------------------------------------- */
 
-int bk_archive_list(const char *path, int (*visit)(void *ctx, const struct bk_tar_entry *e),
-                    void *ctx, const atomic_bool *cancel, struct bk_err *err) {
+/* Hex digest of the current entry's content. */
+static int content_digest(struct bk_tar_reader *r, char *hex, struct bk_err *err) {
+  struct bk_digest d;
+  bk_digest_init(&d, BK_SHA256);
+  const char *p;
+  size_t n;
+  int rc;
+  while ((rc = bk_tar_data(r, &p, &n, err)) == 1) bk_digest_update(&d, p, n);
+  bk_digest_hex(&d, hex);
+  return rc;
+}
+
+int bk_archive_list(const char *path, bool digests, bk_archive_visit *visit, void *ctx,
+                    const atomic_bool *cancel, struct bk_err *err) {
   cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return bk_fail_errno(err, errno, "open '%s'", path);
   struct bk_stream_opts so = {.fd = fd, .cancel = cancel};
@@ -234,11 +246,16 @@ int bk_archive_list(const char *path, int (*visit)(void *ctx, const struct bk_ta
   struct bk_tar_entry e;
   struct bk_stream_result ignored;
   int rc;
-  while ((rc = bk_tar_next(r, &e, err)) == 1)
-    if (visit(ctx, &e)) {
+  while ((rc = bk_tar_next(r, &e, err)) == 1) {
+    char hex[BK_DIGEST_HEX_MAX];
+    bool hashed = digests && e.type == BK_TAR_FILE;
+    struct bk_tar_entry kept = e;
+    if (hashed && (rc = content_digest(r, hex, err))) break;
+    if (visit(ctx, &kept, hashed ? hex : NULL)) {
       rc = bk_fail(err, BK_BUILD, "cancelled", "stopped");
       break;
     }
+  }
   if (rc == 0) rc = bk_stream_finish(stream, &ignored, err);
   bk_tar_reader_free(r);
   return rc ? bk_err_wrap(err, "read '%s'", path) : 0;

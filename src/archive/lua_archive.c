@@ -180,8 +180,10 @@ static int l_sniff(lua_State *L) {
 struct list_job {
   struct bk_job job;
   char *path;
+  bool digests;
   struct bk_arena arena;
   struct bk_tar_entry *entries;
+  const char **sha256; /* beside entries */
   size_t n, cap;
 };
 
@@ -189,6 +191,7 @@ static void list_release(struct bk_job *job) {
   struct list_job *j = (struct list_job *)job;
   free(j->path);
   free(j->entries);
+  free(j->sha256);
   bk_arena_free(&j->arena);
 }
 
@@ -196,12 +199,14 @@ static char *keep(struct list_job *j, const char *s) {
   return bk_arena_strndup(&j->arena, s, strlen(s));
 }
 
-static int list_visit(void *ctx, const struct bk_tar_entry *e) {
+static int list_visit(void *ctx, const struct bk_tar_entry *e, const char *sha256) {
   struct list_job *j = ctx;
   if (j->n == j->cap) {
     j->cap = j->cap ? j->cap * 2 : 256;
     j->entries = bk_reallocarray(j->entries, j->cap, sizeof *j->entries);
+    j->sha256 = bk_reallocarray(j->sha256, j->cap, sizeof *j->sha256);
   }
+  j->sha256[j->n] = sha256 ? keep(j, sha256) : NULL;
   struct bk_tar_entry *to = &j->entries[j->n++];
   *to = *e;
   to->path = keep(j, e->path);
@@ -218,7 +223,7 @@ static int list_visit(void *ctx, const struct bk_tar_entry *e) {
 
 static int list_run(struct bk_job *job, struct bk_err *err) {
   struct list_job *j = (struct list_job *)job;
-  return bk_archive_list(j->path, list_visit, j, &job->cancel, err);
+  return bk_archive_list(j->path, j->digests, list_visit, j, &job->cancel, err);
 }
 
 static const char *type_name(enum bk_tar_type type) {
@@ -262,15 +267,23 @@ static int list_done(lua_State *L, struct bk_job *job) {
   lua_createtable(L, (int)j->n, 0);
   for (size_t i = 0; i < j->n; i++) {
     push_entry(L, &j->entries[i]);
+    if (j->sha256[i]) {
+      lua_pushfstring(L, "sha256:%s", j->sha256[i]);
+      lua_setfield(L, -2, "digest");
+    }
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
   return 1;
 }
 
 static int l_list(lua_State *L) {
+  static const char *const names[] = {"digests", NULL};
   const char *path = luaL_checkstring(L, 1);
+  bk_opts(L, 2, names);
+  bool digests = bk_opt_bool(L, 2, "digests", false);
   lua_settop(L, 1);
   struct list_job *j = bk_job_new(L, sizeof *j, list_release);
+  j->digests = digests;
   j->job.run = list_run;
   j->path = bk_strdup(path);
   return bk_job_await(L, &j->job, list_done);

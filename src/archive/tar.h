@@ -1,5 +1,5 @@
 /* Tar entries, headers and reading; strings in an entry belong to whoever filled it in (the
- * reader's live until its next call). Written headers are byte for byte those of Go's archive/tar
+ * reader's live until bk_tar_next). Written headers are byte for byte those of Go's archive/tar
  * with Format = PAX, which containerd and BuildKit use: ustar, with a pax extended header
  * (POSIX.1-2008 pax, "pax Extended Header") only where ustar cannot hold a value. */
 #ifndef BK_ARCHIVE_TAR_H

@@ -24,9 +24,11 @@ struct bk_unpack_result {
 int bk_archive_unpack(const struct bk_unpack_opts *opts, struct bk_unpack_result *out,
                       struct bk_err *err) BK_WARN_UNUSED;
 
-/* Calls `visit` for every entry of a tar (plain, gzip, zstd); a non-zero return stops with -1. */
-int bk_archive_list(const char *path, int (*visit)(void *ctx, const struct bk_tar_entry *e),
-                    void *ctx, const atomic_bool *cancel, struct bk_err *err) BK_WARN_UNUSED;
+/* Calls `visit` for every entry of a tar (plain, gzip, zstd); a non-zero return stops with -1. With
+ * `digests`, sha256 is that of a file's content in hex, else NULL. */
+typedef int bk_archive_visit(void *ctx, const struct bk_tar_entry *e, const char *sha256);
+int bk_archive_list(const char *path, bool digests, bk_archive_visit *visit, void *ctx,
+                    const atomic_bool *cancel, struct bk_err *err) BK_WARN_UNUSED;
 
 /* Rewrites src to dst (created or truncated; removed on failure): any codec in, opts->compression
  * out. opts->fd is ignored. */

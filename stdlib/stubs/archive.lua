@@ -69,13 +69,15 @@ function archive.sniff(path) end
 ---@field major? integer
 ---@field minor? integer
 ---@field xattrs? table<string, string>
+---@field digest? string of a file's content, when asked for
 
 --- Entries of a tar (plain, gzip, zstd), in its order.
 ---@param path string
+---@param opts? { digests?: boolean } digests: hash the content of files
 ---@return bakery.archive.entry[]|nil
 ---@return table? err archive.malformed, archive.truncated, archive.unsupported (sparse files),
 --- archive.corrupt (compressed data), errno names
-function archive.list(path) end
+function archive.list(path, opts) end
 
 ---@class bakery.archive.converted: bakery.archive.packed
 ---@field src_digest string

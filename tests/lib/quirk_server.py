@@ -501,7 +501,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             doc = json.loads(data)
             if doc.get("subject", {}).get("digest") == rest[0]:
                 found.append({"mediaType": kind, "digest": ref, "size": len(data),
-                              "artifactType": doc.get("artifactType")})
+                              "artifactType": doc.get("artifactType"),
+                              "annotations": doc.get("annotations", {})})
         headers, wanted = {}, self.query.get("artifactType")
         if wanted and self.q.get("artifact_filter"):
             found = [e for e in found if e["artifactType"] == wanted[0]]

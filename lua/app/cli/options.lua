@@ -87,6 +87,16 @@ M.registries = {
 }
 for _, o in ipairs(M.registries) do o.group = "Registries" end
 
+--- How registries are spoken to.
+M.access = {
+  { name = "plain-http", type = "list", metavar = "HOST", help = "speak http to this registry (repeatable; loopback needs no telling)" },
+  { name = "ca-file", type = "string", metavar = "FILE", complete = "file", help = "certificate authorities to trust besides the system's" },
+  { name = "insecure", type = "flag", help = "do not check certificates" },
+  { name = "auth-file", type = "string", metavar = "FILE", complete = "file",
+    help = "credentials file to look into first, or to write (docker's config.json or containers' auth.json)" },
+}
+for _, o in ipairs(M.access) do o.group = "Registry access" end
+
 --- Options of a list without those of the given names.
 ---@param list table
 ---@param ... string

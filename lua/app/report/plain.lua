@@ -58,6 +58,13 @@ function handlers.pushed_blob(self, e)
   if self.verbose then line("[", e.target, "] ", e.how, " ", format.short(e.digest), " ", format.bytes(e.size)) end
 end
 function handlers.cache_written(_, e) line("[", e.target, "] cache ", e.ref, " ", tostring(e.layers), " layers") end
+function handlers.copy_started(_, e)
+  line("copy ", e.source, " ", format.short(e.digest), " to ", e.target, ", ", format.bytes(e.total))
+end
+function handlers.copied(_, e)
+  line("copied ", format.bytes(e.bytes), " to ", e.target, ("; %d blobs sent, %d mounted, %d there"):format(e.blobs.uploaded,
+    e.blobs.mounted, e.blobs.exists))
+end
 function handlers.tagged(self, e) line("[", e.target, "] tagged ", e.ref) end
 function handlers.test(self, e)
   line("[", e.target, "] ", e.ok and self.paint("green", "ok     ") or self.paint("red", "FAILED "), e.text)

@@ -101,6 +101,16 @@ function handlers.target_failed(self, e)
   self:print(self.paint("red", "✘ "), e.target, "\n", errors.text(e.error, { color = self.color }))
 end
 function handlers.push_started(self, e) self:print("↑ ", e.target, " → ", e.repository) end
+function handlers.copy_started(self, e)
+  if not self.running[e.target] then self.order[#self.order + 1] = e.target end
+  self.running[e.target] = { started = loop.now(), what = "0 B of " .. format.bytes(e.total) }
+  self:draw()
+end
+function handlers.copy_progress(self, e) set(self, e, format.bytes(e.done) .. " of " .. format.bytes(e.total)) end
+function handlers.copied(self, e)
+  self.running[e.target] = nil
+  self:print(self.paint("green", "✔ "), e.target, "  ", format.short(e.digest), "  ", format.bytes(e.bytes), " sent")
+end
 function handlers.tagged(self, e) self:print("  ", e.ref) end
 function handlers.test(self, e)
   self:print(e.ok and self.paint("green", "✔ ") or self.paint("red", "✘ "), e.target, "  ", e.text)
