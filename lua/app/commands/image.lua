@@ -117,13 +117,19 @@ end
 
 function M.ls(values)
   local kind, text = image.parse(values[1])
+  local regex, bad = require("bakery.regex").compile(values.match or "")
+  if not regex then
+    bad.class, bad.message = "usage", "--match: " .. bad.message
+    fail.raise(bad)
+  end
   local names, digests = run(values, function(opts)
     opts.last, opts.max = values.last, values.limit
     local host = kind == "docker" and is_host(text)
     local list = fail.check((host and image.repositories or image.tags)(host or values[1], opts))
+    table.sort(list) -- some registries give another order each time
     if values.match then
-      local regex, kept = fail.check(require("bakery.regex").compile(values.match)), {}
-      for _, name in ipairs(list) do if regex:test(name) then kept[#kept + 1] = name end end
+      local kept = {}
+      for _, name in ipairs(list) do if regex:find(name) then kept[#kept + 1] = name end end
       list = kept
     end
     if not values.digests or host or kind ~= "docker" then return list end
