@@ -5,6 +5,7 @@
 --- Implementations are loaded when they run.
 local manage = require "app.commands.manage"
 local options = require "app.cli.options"
+local images = require "app.commands.images"
 
 local M = {}
 
@@ -22,83 +23,6 @@ local dry_run = { name = "dry-run", type = "flag", help = "show what would be do
 local base_ref_of_ci = {}
 for k, v in pairs(options.changes[1]) do base_ref_of_ci[k] = v end
 base_ref_of_ci.env = "BAKERY_BASE_REF"
-
-local yes = { name = "yes", short = "y", type = "flag", help = "do not ask" }
-local jobs = { name = "jobs", short = "j", type = "int", min = 1, metavar = "N", help = "transfers at once (8)" }
-local one_platform = { name = "platform", type = "string", metavar = "OS/ARCH", complete = "platform",
-  help = "of an index, this platform's image" }
-local image_arg = { name = "IMAGE" }
-local copying = {
-  { name = "platform", type = "list", metavar = "OS/ARCH", complete = "platform",
-    help = "of an index only this platform: alone the image itself, several times a smaller index" },
-  { name = "all", type = "flag", help = "the whole index, all platforms (the default)" },
-  { name = "referrers", type = "flag", help = "signatures, SBOMs and other referrers too" },
-  { name = "force", type = "flag", help = "look at every blob, also below manifests that are there" },
-  jobs, dry_run }
-local copy_options = options.join(copying, options.access)
-
-local images = { name = "image", group = "Images",
-  summary = "inspect, copy, tag, remove and compare images in registries, layouts, archives and the store",
-  description = "An image is a registry's reference (docker.io/library/debian:12), oci:DIR[:NAME], oci:DIR@DIGEST,\n"
-    .. "docker-archive:FILE[:NAME] or store:NAME.",
-  subcommands = {
-    { name = "inspect", summary = "say what an image or index is", args = { image_arg },
-      options = options.join({ one_platform }, options.access), run = lazy("image", "inspect") },
-    { name = "ls", summary = "list tags of a repository, names in oci:DIR or store:all, repositories of a registry",
-      args = { { name = "REPOSITORY|REGISTRY/" } },
-      options = options.join({
-        { name = "match", type = "string", metavar = "RE", help = "only names that match the regular expression" },
-        { name = "digests", type = "flag", help = "with the digest of each tag" },
-        { name = "last", type = "string", metavar = "NAME", help = "only names behind this one" },
-        { name = "limit", type = "int", min = 1, help = "at most so many" }, jobs }, options.access),
-      run = lazy("image", "ls") },
-    { name = "copy", aliases = { "cp" }, summary = "copy an image or index, byte for byte, to one or more places",
-      args = { { name = "FROM" }, { name = "TO" }, { name = "TO", optional = true, many = true } }, options = copy_options,
-      run = lazy("image", "copy") },
-    { name = "tag", summary = "give an image more tags in its repository",
-      args = { image_arg, { name = "TAG" }, { name = "TAG", optional = true, many = true } },
-      options = options.join({ jobs, dry_run }, options.access), run = lazy("image", "tag") },
-    { name = "rm", aliases = { "delete" }, summary = "remove a tag, or with @DIGEST an image with all its tags",
-      args = { image_arg, { name = "IMAGE", optional = true, many = true } },
-      options = options.join({ dry_run, yes }, options.access), run = lazy("image", "rm") },
-    { name = "diff", summary = "compare configuration, layers and files of two images",
-      args = { { name = "A" }, { name = "B" } },
-      options = options.join({ one_platform,
-        { name = "no-files", type = "flag", help = "leave the files alone: no layer is downloaded" },
-        { name = "times", type = "flag", help = "modification times count" },
-        { name = "limit", type = "int", min = 0, default = 200, help = "lines about files" },
-        { name = "exit-code", type = "flag", help = "exit with 7 when there are differences" }, jobs }, options.access),
-      run = lazy("image", "diff") },
-    { name = "export", summary = "write an image to oci:DIR or docker-archive:FILE",
-      args = { image_arg, { name = "TO" } }, options = copy_options, run = lazy("image", "export") },
-    { name = "import", summary = "bring an image from oci:DIR or docker-archive:FILE to a registry or the store",
-      args = { { name = "FROM" }, { name = "TO" } }, options = copy_options, run = lazy("image", "import") },
-    { name = "manifest", summary = "print a manifest or index as it is", args = { image_arg },
-      options = options.join({ one_platform }, options.access), run = lazy("image", "manifest") },
-    { name = "referrers", summary = "list what refers to an image: signatures, SBOMs, attestations", args = { image_arg },
-      options = options.join({ one_platform,
-        { name = "artifact-type", type = "string", metavar = "TYPE", help = "only those of this type" },
-        { name = "annotation", type = "pairs", metavar = "KEY=VALUE", help = "only those with this annotation" } },
-        options.access), run = lazy("image", "referrers") },
-  } }
-
-local logins = {
-  { name = "login", group = "Images", summary = "keep credentials for a registry",
-    description = "The password comes from standard input or a terminal, never from the command line. It is tried, then kept\n"
-      .. "by the credential helper that docker's config.json names, else in that file.",
-    args = { { name = "REGISTRY", optional = true } },
-    options = options.join({
-      { name = "username", short = "u", type = "string", metavar = "NAME", help = "user name" },
-      { name = "password-stdin", type = "flag", help = "read the password from standard input" },
-      { name = "identity-token", type = "flag", help = "what is read is an OAuth2 refresh token" },
-      { name = "no-check", type = "flag", help = "keep the credentials without trying them" },
-      { name = "list", type = "flag", help = "show which registries have credentials" } }, options.access),
-    run = lazy("image", "login") },
-  { name = "logout", group = "Images", summary = "forget the credentials for registries",
-    args = { { name = "REGISTRY", optional = true, many = true } },
-    options = options.join({ { name = "all", type = "flag", help = "all of them" } }, options.access),
-    run = lazy("image", "logout") },
-}
 
 M.list = {
   recipe_command("build", "build the selected targets", { "bake", "b" }),
@@ -119,7 +43,7 @@ M.list = {
       run = lazy("get", "versions") },
     { name = "registries", summary = "print the registries of the project", run = lazy("get", "registries") },
   } },
-  manage.create, manage.update, manage.remove, manage.image, manage.matrix,
+  manage.create, manage.update, manage.remove, manage.matrix,
   { name = "ci", group = "Pipelines", summary = "what CI pipelines ask for", subcommands = {
     { name = "matrix", summary = "print the job matrix of the selected versions as JSON: one row per version and platform",
       args = { { name = "IMAGE", optional = true, complete = "image" } },
@@ -211,7 +135,7 @@ M.list = {
         { name = "min", type = "string", metavar = "VERSION", help = "not below this version" }, options.lookup[1] },
       run = lazy("resolvers", "versions") },
   } },
-  images, logins[1], logins[2],
+  images.image, images.login, images.logout,
   { name = "store", group = "Maintenance", summary = "look at and clean the local store", subcommands = {
     { name = "du", summary = "how much space what takes", run = lazy("store", "du") },
     { name = "ls", summary = "images in the store", run = lazy("store", "ls") },
