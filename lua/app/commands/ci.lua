@@ -46,4 +46,94 @@ function M.matrix(values)
   return 0
 end
 
+-- READMEs of the project; raises one error that names every one which Docker Hub would refuse.
+local function checked_readmes(values)
+  local readme = require "app.ci.readme"
+  local project = session.project(values)
+  local name = values.image_name and fail.check(require("bakery.regex").compile(values.image_name))
+  local list, warnings, err = readme.collect(project, { dev_versions = values.dev_versions,
+    matrix_versions = values.matrix_versions, image_name = name })
+  session.warn(values, warnings)
+  list = fail.check(list, err)
+  local errors = {}
+  for _, item in ipairs(list) do
+    local problem = readme.problem(item)
+    if problem then
+      errors[#errors + 1] = { class = "build", code = "readme.too_long", where = item.file, message = problem }
+    end
+  end
+  if #errors > 0 then
+    error({ class = "build", code = errors[1].code, message = errors[1].message, errors = errors }, 0)
+  end
+  return list
+end
+
+local function say(values, text)
+  if not values.quiet then io.stderr:write(text, "\n") end
+end
+
+local function count(n, word) return ("%d %s%s"):format(n, word, n == 1 and "" or "s") end
+
+local function repositories_of(list)
+  local out = {}
+  for _, item in ipairs(list) do
+    for _, r in ipairs(item.repositories) do out[#out + 1] = { item = item, namespace = r.namespace, name = r.name, id = r.id } end
+  end
+  return out
+end
+
+local function push_readmes(values, list, login)
+  local retry = require "app.retry"
+  local hub = require("app.ci.hub").open { username = login.username, password = login.password,
+    policy = retry.policy(nil, function(text) session.warn(values, { text }) end),
+    on_retry = function(err, _, seconds)
+      session.warn(values, { ("%s; trying again in %gs"):format(tostring(err.message), seconds) })
+    end }
+  local errors, done = {}, 0
+  for _, r in ipairs(list) do
+    local ok, err = hub:describe(r.namespace, r.name, r.item.text)
+    if ok then
+      done = done + 1
+      say(values, ("docker.io/%s: %s"):format(r.id, r.item.file))
+    else
+      err.message = ("docker.io/%s: %s"):format(r.id, err.message)
+      errors[#errors + 1] = err
+    end
+  end
+  if #errors > 0 then
+    local worst = errors[1]
+    for _, e in ipairs(errors) do if e.class ~= "infra" then worst = e end end
+    error({ class = worst.class == "infra" and "infra" or "build", code = worst.code, message = worst.message,
+      errors = errors }, 0)
+  end
+  say(values, count(done, "README") .. " pushed")
+end
+
+--- READMEs of images to Docker Hub, or only their check.
+function M.readme(values)
+  local list = checked_readmes(values)
+  if values.check then
+    say(values, ("%s, none above %d bytes"):format(count(#list, "README"), require("app.ci.readme").LIMIT))
+    return 0
+  end
+  local targets = repositories_of(list)
+  if values.dry_run then
+    for _, r in ipairs(targets) do say(values, ("would push %s to docker.io/%s"):format(r.item.file, r.id)) end
+    return 0
+  end
+  if #targets == 0 then
+    say(values, "No READMEs pushed: no image on docker.io has one")
+    return 0
+  end
+  local login = { username = os.getenv "DOCKER_HUB_README_USERNAME", password = os.getenv "DOCKER_HUB_README_PASSWORD" }
+  for _, key in ipairs { "username", "password" } do
+    if not login[key] or login[key] == "" then
+      session.warn(values, { "No READMEs pushed: DOCKER_HUB_README_" .. key:upper() .. " is not set" })
+      return 0
+    end
+  end
+  push_readmes(values, targets, login)
+  return 0
+end
+
 return M
