@@ -14,7 +14,7 @@ return recipe.new {
     { name = "fail-fast", type = "flag", help = "stop everything at the first failure" },
     { name = "keep-going", short = "k", type = "flag", help = "push what was built although other targets failed" },
     { name = "shell-on-failure", type = "flag", help = "open a shell where a RUN failed (needs a terminal)" },
-    { name = "retry", type = "int", default = 0, min = 0, help = "further attempts for a failed target" },
+    { name = "retry", type = "int", default = 0, min = 0, help = "further attempts for a failed target, 5 seconds apart" },
     { name = "cache", type = "switch", default = true, help = "use results of earlier builds" },
     { name = "pull", type = "switch", default = false, help = "look base images up in their registry again" },
     { name = "network", type = "enum", choices = { "host", "none" }, default = "host", help = "network of RUN" },
@@ -51,15 +51,17 @@ return recipe.new {
     { name = "cache-ttl", type = "int", min = 1, metavar = "DAYS", help = "do not use caches in registries older than that" },
     { name = "temp-registry", type = "string", metavar = "REPO", help = "push by digest to REPO/IMAGE/tmp instead of tagging" },
     { name = "clean", type = "switch", default = true, help = "remove temporary files" },
-    { name = "strategy", type = "enum", choices = { "bake", "build" }, default = "bake", help = "for buildx" },
-    { name = "summary", type = "switch", default = true, help = "print the summary table" },
+    { name = "strategy", type = "enum", choices = { "bake", "build" }, default = "bake",
+      help = "buildx: one bake call, or a build call for each target (the embedded builder does both at once)" },
+    { name = "summary", type = "switch", default = true,
+      help = "--summary: table of sizes, tags and layers; without it a short one; --no-summary: none" },
     { name = "summary-format", type = "enum", choices = { "table", "json" }, default = "table",
-      help = "table on standard error or JSON on standard output" },
+      help = "table on standard error or JSON on standard output, for `ci summary`" },
   },
   steps = {
     { "plan", function(ctx)
       if ctx.args.plan then
-        ctx:print(ctx.plan_text())
+        ctx:print_plan()
         return "stop"
       end
       ctx.say(("%d target%s"):format(#ctx.plan.order, #ctx.plan.order == 1 and "" or "s"))
@@ -73,10 +75,14 @@ return recipe.new {
           ctx:record(r)
         end
         todo = {}
-        for _, r in ipairs(ctx:bad()) do todo[#todo + 1] = r.uid end
+        for _, r in ipairs(ctx:bad()) do
+          -- What the user has to mend is not tried again.
+          if type(r.error) ~= "table" or r.error.class ~= "usage" then todo[#todo + 1] = r.uid end
+        end
         attempt = attempt + 1
         if #todo > 0 and attempt <= ctx.args.retry then
           ctx.warn(("attempt %d of %d failed for %s"):format(attempt, ctx.args.retry + 1, table.concat(todo, ", ")))
+          ctx:pause()
         end
       until #todo == 0 or attempt > ctx.args.retry
     end, doc = "build all targets" },
@@ -104,6 +110,9 @@ return recipe.new {
     { "cache", function(ctx)
       if ctx.backend.export_cache then ctx.backend:export_cache(ctx.plan, ctx:good()) end
     end, doc = "write step caches to registries" },
-    { "report", function(ctx) ctx:report() end, doc = "metadata file and summary" },
+    { "report", function(ctx)
+      ctx:report()
+      ctx:conclude()
+    end, doc = "metadata file, summary, failures" },
   },
 }

@@ -12,7 +12,10 @@ return recipe.new {
     { name = "reproducible", type = "flag", help = "as given to build" },
     { name = "metadata-file", type = "string", metavar = "FILE", complete = "file",
       help = "write build metadata in the shape of buildx" },
-    { name = "summary", type = "switch", default = true, help = "print the summary table" },
+    { name = "summary", type = "switch", default = true,
+      help = "--summary: table of sizes, tags and layers; without it a short one; --no-summary: none" },
+    { name = "summary-format", type = "enum", choices = { "table", "json" }, default = "table",
+      help = "table on standard error or JSON on standard output, for `ci summary`" },
   },
   steps = {
     { "load", function(ctx) ctx:load_results() end, doc = "find the results of the last build" },

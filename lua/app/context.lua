@@ -63,7 +63,7 @@ end
 
 -- Fields that may be missing.
 local OPTIONAL = { on_step = true, debug = true, results_warned = true, results_next = true, printed = true, project = true,
-  rendered = true }
+  rendered = true, metadata_written = true }
 
 Context.__index = function(self, key)
   local method = Context[key]
@@ -168,20 +168,88 @@ function Context:render_ephemeral()
   rawset(self, "rendered", ephemeral.render(self.document, project, self.args.clean ~= false))
 end
 
+--- Writes --metadata-file with what is good so far.
+function Context:write_metadata()
+  local file = self.args.metadata_file
+  if not file then return end
+  self.metadata_written = true
+  for _, r in ipairs(self:good()) do if self.backend.finish then self.backend:finish(r) end end
+  local text = json.encode(require("app.plan").metadata(self:good(), self.document), { indent = 2 }) .. "\n"
+  fail.check(require("bakery.fs").write(file, text))
+end
+
+-- The targets of this run with their sizes (app.summary).
+function Context:measured()
+  local by_uid, backend = {}, self.backend
+  for _, r in ipairs(self:good()) do by_uid[r.uid] = r end
+  return require("app.summary.measure").run(self.document, {
+    stage = self.recipe == "publish" and "publish" or "build", results = by_uid,
+    images = function(r) return backend.measure and backend:measure(r) end,
+    ref = function(r) return backend.pushes_itself and self.args.push and require("app.plan").metadata_ref(r) or nil end })
+end
+
+-- Whether --summary was asked for, not only left on.
+local function asked_for_summary(a) return a.summary == true and a.given ~= nil and a.given.summary == true end
+
+--- Lines on standard error behind everything that is shown live.
+function Context:print_lines(lines)
+  if self.args.quiet then return end
+  self.reporter:finish()
+  io.stderr:write(table.concat(lines, "\n"), "\n")
+end
+
+--- Prints the plan on standard output; with --summary its counts on standard error.
+function Context:print_plan()
+  local a = self.args
+  local _ = self.document
+  if a.strategy == "build" then
+    fail.raise { class = "build", code = "plan.strategy", message = "--plan prints bake plans, and --strategy is build",
+      hint = "leave --strategy out; `bakery plan` prints the same" }
+  end
+  if asked_for_summary(a) and a.summary_format == "json" then
+    fail.raise { class = "build", code = "plan.summary",
+      message = "--plan and --summary --summary-format json both want standard output", hint = "leave one of them out" }
+  end
+  self:print(self.plan_text())
+  if asked_for_summary(a) then
+    self:print_lines(require("app.summary.tables").counts(require("app.summary").planned(self.document)))
+  end
+end
+
 --- Writes --metadata-file and prints the summary.
 function Context:report()
   local a = self.args
-  if a.metadata_file then
-    for _, r in ipairs(self:good()) do if self.backend.finish then self.backend:finish(r) end end
-    local text = json.encode(require("app.plan").metadata(self:good(), self.document), { indent = 2 }) .. "\n"
-    fail.check(require("bakery.fs").write(a.metadata_file, text))
-  end
+  self:write_metadata()
+  if a.summary == false then return end
   if a.summary_format == "json" then
-    self:print(json.encode(results_doc.document(self, nil), { indent = 2, lossy = true }) .. "\n")
-  elseif a.summary ~= false and not a.quiet and not a.json and a.progress ~= "json" then
-    self.reporter:finish()
-    io.stderr:write(table.concat(results_doc.summary(self), "\n"), "\n")
+    self:print(json.encode(require("app.summary").document(self:measured()), { indent = 2, lossy = true }) .. "\n")
+  elseif not a.quiet and not a.json and a.progress ~= "json" then
+    self:print_lines(asked_for_summary(a) and require("app.summary.tables").full(self:measured())
+      or results_doc.summary(self))
   end
+end
+
+--- Says how a build ended: every failed target once more, for logs that are long.
+function Context:conclude()
+  local bad, total = self:bad(), #self.results
+  if #bad == 0 then
+    self.say "Build completed"
+    return
+  end
+  for _, r in ipairs(bad) do
+    local e = r.error
+    local text = r.status == "skipped" and "skipped" or type(e) == "table" and e.message or tostring(e)
+    local where = type(e) == "table" and e.where and e.where ~= "" and e.where .. ": " or ""
+    self.reporter:event { type = "failure", class = "build", text = ("%s: %s%s"):format(r.uid, where, text) }
+  end
+  self.reporter:event { type = "failure", class = "build", text = ("build failed: %d of %d target%s"):format(#bad, total,
+    total == 1 and "" or "s") }
+end
+
+--- Waits before another attempt: BAKERY_BUILD_RETRY_PAUSE seconds, or 5.
+function Context:pause()
+  local seconds = tonumber(os.getenv "BAKERY_BUILD_RETRY_PAUSE" or "") or 5
+  if seconds > 0 then loop.sleep(seconds) end
 end
 
 --- Runs the checks of one result's image; nil when it has none.
@@ -227,6 +295,8 @@ end
 function Context:close(err)
   local class = err and (type(err) == "table" and exit.code[err.class] and err.class or "build") or failure_class(self)
   local written, problem = true, nil
+  -- What was built before the run broke off has its metadata all the same.
+  if err and self.args.metadata_file and not self.metadata_written and #self:good() > 0 then pcall(self.write_metadata, self) end
   if #self.results > 0 then written, problem = pcall(results_doc.write, self, class) end
   close_backend(self, class)
   local rendered = rawget(self, "rendered")

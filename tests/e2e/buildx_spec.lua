@@ -114,4 +114,94 @@ describe("backend buildx", function()
     assert.same({ ["l$${x}"] = "a $${HOME} %%{ if } $$${y} $5 100% {}" }, doc.target["app-1_0_0"].labels)
     assert.equal("app-1.0.0", json.decode(fs.read(results)).targets[1].uid)
   end)
+
+  describe("--strategy build", function()
+    -- A docker that takes one build call per target and counts how many run at once.
+    local EACH = [[#!/bin/sh
+n=$(mktemp "$FAKE_LOG.XXXXXX")
+printf '%s\n' "$@" > "$n"
+[ "$2" = inspect ] && { echo '[{"Size":4321,"RootFS":{"Layers":["a","b"]}}]'; exit 0; }
+while [ $# -gt 0 ]; do
+  case $1 in --metadata-file) meta=$2; shift ;; --file) file=$2; shift ;; esac
+  shift
+done
+echo "step of $file" >&2
+case $file in *bad*) echo "ERROR: no luck" >&2; exit 17 ;; esac
+name=$(basename "$(dirname "$(dirname "$file")")")
+echo "{\"image.name\":\"$name:1.0.0\",\"containerimage.digest\":\"sha256:$(printf %064d 7)\"}" > "$meta"
+]]
+    local function calls()
+      local out = {}
+      for _, name in ipairs(fs.list(bin)) do
+        if name:find "^log%." then out[#out + 1] = fs.read(bin .. "/" .. name) end
+      end
+      return out
+    end
+    before_each(function()
+      world.write(bin, { docker = EACH })
+      log = bin .. "/log"
+    end)
+
+    it("builds each target by itself", function()
+      dir = world.project({ app = "FROM scratch\n", other = "FROM scratch\n" }, { registry = "r.io/team" })
+      local meta = bin .. "/meta.json"
+      local r = build { "--strategy", "build", "--pull", "--no-cache", "--push", "--cache-registry", "c.io/x",
+        "--metadata-file", meta, "--image-name", "app", "--reproducible" }
+      assert.equal(0, r.code, r.stderr)
+      local here = fs.realpath(dir)
+      local words = {}
+      for line in calls()[1]:gmatch "[^\n]*" do
+        if not line:find "^org%." and not line:find "^co%.posit" and line ~= "--label" then words[#words + 1] = line end
+      end
+      local text = table.concat(words, " "):gsub("%-%-metadata%-file %S+", "--metadata-file M")
+      assert.equal("buildx build --progress plain --pull --push --metadata-file M --file " .. here
+        .. "/app/1.0.0/Containerfile --cache-from type=registry,ref=c.io/x/app/cache:1.0.0-amd64 --cache-to "
+        .. "type=registry,ref=c.io/x/app/cache:1.0.0-amd64,mode=max,compression=zstd,oci-mediatypes=true"
+        .. " --platform linux/amd64 --no-cache --tag r.io/team/app:1.0.0 --tag r.io/team/app:latest " .. here .. " ", text)
+      assert.equal("app:1.0.0", json.decode(fs.read(meta))["app-1-0-0"]["image.name"])
+      assert.truthy(r.stderr:find("[app-1-0-0] | step of", 1, true), r.stderr)
+    end)
+
+    it("pushes by digest into a temporary registry, passes secrets by name only", function()
+      local text = fs.read(dir .. "/bakery.yaml")
+      world.write(dir, { ["bakery.yaml"] = text:gsub("    versions:", "    buildSecrets: [{id: tok, envVar: TOK}]\n%0", 1) })
+      local r = build({ "--strategy", "build", "--push", "--temp-registry", "t.io:5000/y" }, { TOK = "s3cret" })
+      assert.equal(0, r.code, r.stderr)
+      local argv = calls()[1]
+      assert.truthy(argv:find("\n--output\ntype=image,push-by-digest=true,name-canonical=true,push=true\n", 1, true), argv)
+      assert.truthy(argv:find("\n--secret\nid=tok,env=TOK\n", 1, true))
+      assert.truthy(argv:find("\n--tag\nt.io:5000/y/app/tmp\n", 1, true))
+      assert.falsy(argv:find("--push\n", 1, true) or argv:find("--load", 1, true) or argv:find("s3cret", 1, true))
+    end)
+
+    it("goes on after a failure, keeps the metadata, names the command", function()
+      dir = world.project { bad = "FROM scratch\n", good = "FROM scratch\n", none = "FROM scratch\n" }
+      fs.remove(dir .. "/none/1.0.0/Containerfile")
+      local meta = bin .. "/meta.json"
+      local r = build({ "--strategy", "build", "--metadata-file", meta, "--retry", "2" }, { BAKERY_BUILD_RETRY_PAUSE = "0" })
+      assert.equal(2, r.code, r.stderr)
+      assert.truthy(json.decode(fs.read(meta))["good-1-0-0"])
+      assert.truthy(r.stderr:find("attempt 2 of 3 failed for bad-1-0-0", 1, true), r.stderr)
+      assert.truthy(r.stderr:find("command: docker buildx build", 1, true)
+        or r.stderr:find("command: " .. bin .. "/docker buildx build", 1, true), r.stderr)
+      assert.truthy(r.stderr:find("| ERROR: no luck", 1, true), r.stderr)
+      assert.truthy(r.stderr:find("none/1.0.0/Containerfile: no such Containerfile", 1, true), r.stderr)
+      assert.equal(4, #calls()) -- bad three times, good once; a missing file is not tried
+    end)
+
+    it("--fail-fast starts nothing more after a failure", function()
+      dir = world.project { bad = "FROM scratch\n", good = "FROM scratch\n", zzz = "FROM scratch\n" }
+      local r = build { "--strategy", "build", "--fail-fast", "--jobs", "1" }
+      assert.equal(1, r.code, r.stderr)
+      assert.equal(1, #calls())
+      assert.truthy(r.stderr:find("good-1-0-0: skipped", 1, true), r.stderr)
+    end)
+
+    it("measures what docker loaded", function()
+      local r = build { "--strategy", "build", "--summary", "--summary-format", "json" }
+      assert.equal(0, r.code, r.stderr)
+      local t = json.decode(r.stdout).targets[1]
+      assert.same({ 2, 4321, json.null }, { t.layers, t.local_size, t.registry_size })
+    end)
+  end)
 end)

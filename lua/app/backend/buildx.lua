@@ -3,6 +3,7 @@ local fs = require "bakery.fs"
 local json = require "bakery.json"
 local process = require "bakery.process"
 local fail = require "app.fail"
+local images = require "app.backend.buildx_image"
 
 local M = { name = "buildx", summary = "docker buildx bake" }
 
@@ -27,15 +28,7 @@ function M.open(opts)
       hint = "install docker and its buildx plugin, or use --backend embedded" }
   end
   return setmetatable({ docker = docker, dir = opts.dir, emit = opts.emit, args = opts.args or {}, no_cache = opts.no_cache,
-    pull = opts.pull, pushes_itself = true }, Backend)
-end
-
--- An entry of bake's `output`, a CSV record. bake runs in the project's directory: the path is made
--- absolute, so that it means what the user's shell means.
-local function output_entry(kind, path)
-  local dest = "dest=" .. (fs.is_absolute(path) and path or fs.join(fail.check(fs.cwd()), path))
-  if dest:find '[",]' then dest = '"' .. dest:gsub('"', '""') .. '"' end
-  return (kind == "oci" and "type=oci,tar=false," or "type=docker,") .. dest
+    pull = opts.pull, jobs = opts.jobs, pushes_itself = true }, Backend)
 end
 
 --- The bake command line for a plan.
@@ -55,11 +48,7 @@ function Backend:command(files)
     if a.push then add "--push" elseif a.load ~= false then add "--load" end
   end
   for _, spec in ipairs(a.output or {}) do
-    local kind, path = spec:match("^([%w-]+):(.+)$")
-    if kind ~= "oci" and kind ~= "docker-archive" then
-      fail.raise { class = "usage", code = "usage", message = "unknown output '" .. spec .. "'" }
-    end
-    add("--set", "*.output=" .. output_entry(kind, path))
+    add("--set", "*.output=" .. images.output_entry(spec))
   end
   return cmd
 end
@@ -117,55 +106,56 @@ local function bake_document(plan, only, names)
   return doc
 end
 
-local function result_of(uid, entry, tags)
-  local digest = entry and (entry["containerimage.digest"])
-  return { uid = uid, status = "ok", tags = tags, platforms = {}, digest = digest,
-    image_id = entry and (entry["containerimage.config.digest"] or digest), metadata = entry, cached = 0, executed = 0 }
+--- What docker knows of a result's image; nil when it was not loaded.
+---@param result table
+---@return table[]|nil
+function Backend:measure(result)
+  if self.args.push or self.args.load == false or not result.tags[1] then return nil end
+  local found = images.inspect(self, result.tags[1])
+  return found and { found }
 end
 
---- Builds (and pushes) the plan with one bake call.
-function Backend:build(plan, opts)
-  opts = opts or {}
+-- One bake call for the whole plan.
+local function bake(self, plan, opts, tmp)
   local order = opts.only or plan.order
   local uids = {}
   for uid in json.pairs(plan.document.target) do uids[#uids + 1] = uid end
   local names = bake_names(uids)
-  local tmp = fail.check(fs.tmpdir "bakery-bake")
-  local function go()
-    local files = { plan = tmp .. "/bake.json", metadata = tmp .. "/metadata.json" }
-    fail.check(fs.write(files.plan, json.encode(bake_document(plan, opts.only, names), { indent = 2 }), { mode = 384 }))
-    for _, uid in ipairs(order) do
-      self.emit { type = "target_started", target = uid, platforms = plan.targets[uid].platforms }
-    end
-    local tail = {}
-    local r = fail.check(process.run { cmd = self:command(files), cwd = self.dir, merge = true, capture = false,
-      on_line = function(line)
-        if line ~= "" then
-          tail[#tail + 1] = line
-          if #tail > 30 then table.remove(tail, 1) end
-          self.emit { type = "log", target = "buildx", text = line }
-        end
-      end })
-    local metadata = {}
-    local text = fs.read(files.metadata)
-    if text then metadata = json.decode(text, { ordered = true }) or {} end
-    local results = {}
-    for i, uid in ipairs(order) do
-      local entry = metadata[names[uid]]
-      entry = type(entry) == "table" and entry or nil
-      if r.code == 0 or entry then results[i] = result_of(uid, entry, plan.targets[uid].tags or {})
-      else
-        results[i] = { uid = uid, status = "failed", tags = {}, error = { class = "build", code = "buildx.failed",
-          message = "docker buildx bake: " .. process.exit_reason(r), log = tail } }
-      end
-      results[i].seconds = r.seconds
-      if results[i].status == "ok" then self.emit { type = "target_done", target = uid, result = results[i] }
-      else self.emit { type = "target_failed", target = uid, error = results[i].error } end
-      if opts.on_result then opts.on_result(results[i]) end
-    end
-    return results
+  local files = { plan = tmp .. "/bake.json", metadata = tmp .. "/metadata.json" }
+  fail.check(fs.write(files.plan, json.encode(bake_document(plan, opts.only, names), { indent = 2 }), { mode = 384 }))
+  for _, uid in ipairs(order) do
+    self.emit { type = "target_started", target = uid, platforms = plan.targets[uid].platforms }
   end
-  local ok, results = pcall(go)
+  local cmd = self:command(files)
+  local tail, r = images.run(self, cmd, "buildx")
+  local metadata = {}
+  local text = fs.read(files.metadata)
+  if text then metadata = json.decode(text, { ordered = true }) or {} end
+  local results = {}
+  for i, uid in ipairs(order) do
+    local entry = metadata[names[uid]]
+    entry = type(entry) == "table" and entry or nil
+    if r.code == 0 or entry then results[i] = images.result(uid, entry, plan.targets[uid].tags or {})
+    else
+      results[i] = { uid = uid, status = "failed", tags = {}, error = { class = "build", code = "buildx.failed",
+        message = "docker buildx bake: " .. process.exit_reason(r), log = tail, command = cmd } }
+    end
+    results[i].seconds = r.seconds
+    if results[i].status == "ok" then self.emit { type = "target_done", target = uid, result = results[i] }
+    else self.emit { type = "target_failed", target = uid, error = results[i].error } end
+    if opts.on_result then opts.on_result(results[i]) end
+  end
+  return results
+end
+
+--- Builds (and pushes) the plan: with one bake call, or with one build call for each target.
+---@param plan table
+---@param opts table|nil as for the embedded backend
+---@return table[] results
+function Backend:build(plan, opts)
+  local tmp = fail.check(fs.tmpdir "bakery-bake")
+  local one_call = self.args.strategy ~= "build"
+  local ok, results = pcall(one_call and bake or require("app.backend.buildx_each").build, self, plan, opts or {}, tmp)
   if self.args.clean ~= false then fs.remove(tmp, { recursive = true }) end
   if not ok then error(results, 0) end
   return results

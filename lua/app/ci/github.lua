@@ -29,14 +29,4 @@ function M.output(name, value)
   return fs.append(path, ("%s<<%s\n%s\n%s\n"):format(name, mark, value, mark))
 end
 
---- Appends Markdown to the step's summary; nothing outside of GitHub Actions.
----@param text string
----@return boolean|nil written
----@return table|nil err
-function M.step_summary(text)
-  local path = file_of "GITHUB_STEP_SUMMARY"
-  if not path then return false end
-  return fs.append(path, text)
-end
-
 return M

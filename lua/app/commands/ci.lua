@@ -136,4 +136,44 @@ function M.readme(values)
   return 0
 end
 
+-- Writes text to a file, a device, or standard output ("-").
+local function write_report(path, text)
+  if path == "-" then
+    io.stdout:write(text)
+    return
+  end
+  local fs = require "bakery.fs"
+  if fs.is_file(path) or not fs.exists(path) then
+    fail.check(fs.write(path, text))
+    return
+  end
+  local file, message = io.open(path, "w")
+  if not file then fail.raise { class = "infra", code = "write", where = path, message = message } end
+  file:write(text)
+  file:close()
+end
+
+--- Summaries of several jobs as one Markdown report.
+function M.summary(values)
+  local fs, summary = require "bakery.fs", require "app.summary"
+  if not values.output and not values.json then
+    fail.raise { class = "usage", code = "usage", message = "bakery ci summary: --output FILE is missing" }
+  end
+  local lists = {}
+  for _, path in ipairs(require("app.ci.glob").expand(values)) do
+    local text, err = fs.read(path, 64 << 20)
+    local list, reason
+    if text then list, reason = summary.read(text, path) end
+    if list then
+      lists[#lists + 1] = list
+    else
+      session.warn(values, { { where = path, message = "left out: " .. tostring(reason or err.message) } })
+    end
+  end
+  local targets = require("app.summary.merge").merge(lists)
+  if values.output then write_report(values.output, require("app.summary.tables").markdown(targets, values.disclaimer)) end
+  if values.json then session.print_json(summary.document(targets)) end
+  return 0
+end
+
 return M

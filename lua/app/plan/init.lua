@@ -19,6 +19,7 @@ local M = {
   check = read.check,
   metadata = metadata.document,
   read_metadata = metadata.read,
+  metadata_ref = metadata.ref,
   push_order = order.push,
 }
 

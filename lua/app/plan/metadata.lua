@@ -160,6 +160,14 @@ function M.derive(entry)
   }
 end
 
+--- Reference by digest of a result that a tool described, or nil.
+---@param result table {metadata=entry}
+---@return string|nil
+function M.ref(result)
+  local found = result.metadata and M.derive(result.metadata)
+  return found and found.digest and found.digest_ref or nil
+end
+
 --- Reads metadata files: uid -> derived entries in the order of the files. Foreign keys (values
 --- that are no target's entry) are left out.
 ---@param files string[]

@@ -209,7 +209,10 @@ end
 ---@return table|nil err
 function M.read(file)
   local text, err = fs.read(file, M.MAX)
-  if not text then return nil, err end
+  if not text then
+    err.class = "usage"
+    return nil, err
+  end
   local doc
   doc, err = json.decode(text, { name = file, ordered = true })
   if doc == nil then

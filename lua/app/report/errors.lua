@@ -4,6 +4,15 @@ local format = require "app.report.format"
 
 local M = {}
 
+-- A command as a shell takes it, on one line whatever its length, so that it can be pasted.
+local function shell_text(cmd)
+  local out = {}
+  for i, word in ipairs(cmd) do
+    out[i] = word:find "^[%w%%+,./:=@_-]+$" and word or "'" .. word:gsub("'", "'\\''") .. "'"
+  end
+  return format.printable(table.concat(out, " "))
+end
+
 --- Text of an error without trailing newline.
 ---@param e any
 ---@param opts table { color=, debug= }
@@ -25,6 +34,7 @@ function M.text(e, opts)
     end
   end
   local out = { error_object.format(e, opts) }
+  if e.command then out[#out + 1] = "  command: " .. shell_text(e.command) end
   if e.log and #e.log > 0 then
     out[#out + 1] = #e.log == 1 and "  last line of output:" or ("  last %d lines of output:"):format(#e.log)
     for _, line in ipairs(e.log) do out[#out + 1] = "  | " .. format.printable(line) end

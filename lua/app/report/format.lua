@@ -39,8 +39,9 @@ end
 
 --- Rows of cells as aligned lines; the first row is the heading.
 ---@param rows string[][]
+---@param right integer|nil columns from this one on are aligned to the right; nil: cells that are numbers are
 ---@return string[]
-function M.table(rows)
+function M.table(rows, right)
   local widths = {}
   for _, row in ipairs(rows) do
     for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, utf8.len(cell) or #cell) end
@@ -51,6 +52,7 @@ function M.table(rows)
     for i, cell in ipairs(row) do
       local pad = (" "):rep(widths[i] - (utf8.len(cell) or #cell))
       local number = k > 1 and cell:match("^[%d.]+%a*%s?%a*$") and i > 1
+      if right then number = i >= right end
       cells[i] = number and pad .. cell or cell .. pad
     end
     out[k] = (table.concat(cells, "  "):gsub("%s+$", ""))

@@ -333,6 +333,21 @@ function Backend:load(target)
   return result
 end
 
+--- What is known of a result's images: {platform=, layers=, local_size=, registry_size=}…; the last when it was
+--- pushed.
+---@param result table
+---@return table[]
+function Backend:measure(result)
+  local out = {}
+  for i, p in ipairs(result.platforms) do
+    local sent
+    for _, layer in ipairs(result.pushed and p.manifest and p.manifest.layers or {}) do sent = (sent or 0) + layer.size end
+    out[i] = { platform = p.platform, layers = #p.image.chain, local_size = p.image.size,
+      registry_size = result.pushed and (sent or 0) or nil }
+  end
+  return out
+end
+
 --- Uploads results by digest; no tag is touched.
 ---@param results table[]
 ---@param opts table|nil { temp=fn(result) -> the one repository to push to instead of the tags' }
