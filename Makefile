@@ -120,7 +120,7 @@ BUILD_PACKAGES := gcc make pkg-config libc6-dev liblua5.4-dev libyaml-dev libjan
   libuv1-dev libsqlite3-dev libseccomp-dev libcap-dev ca-certificates git
 DEMO_PACKAGES := busybox-static
 TEST_PACKAGES := lua5.4 lua-busted lua-check lua-filesystem docker-registry skopeo umoci buildah podman \
-  crun python3 python3-jinja2 python3-yaml mmdebstrap busybox-static uidmap libcap2-bin util-linux \
+  crun python3 python3-jinja2 python3-yaml python3-jsonschema mmdebstrap busybox-static uidmap libcap2-bin util-linux \
   apache2-utils openssl procps time attr curl shellcheck man-db bash-completion zsh fish gzip bzip2 \
   xz-utils zstd tar
 FUZZ_PACKAGES := clang llvm libclang-rt-14-dev

@@ -1,58 +1,68 @@
---- `bakery check`: validates the project, its Containerfiles and recipes without side effects and
---- reports all problems at once.
-local fs = require "bakery.fs"
-local containerfile = require "bakery.containerfile"
+--- `bakery check` and `bakery schema`.
+local json = require "bakery.json"
 local errors = require "app.report.errors"
 local color = require "app.report.color"
+local exit = require "app.cli.exit"
 local session = require "app.session"
 
 local M = {}
 
-function M.run(values)
-  local on = color.enabled(values)
-  local problems = 0
-  local function problem(e)
-    problems = problems + 1
-    io.stderr:write(errors.text(e, { color = on }), "\n")
+local function place(problem)
+  local file, line, col = tostring(problem.where or ""):match "^(.-):(%d+):(%d+)$"
+  if not file then file, line = tostring(problem.where or ""):match "^(.-):(%d+)$" end
+  file = file or problem.where
+  return file and file ~= "" and file or json.null, math.tointeger(tonumber(line)) or json.null,
+    math.tointeger(tonumber(col)) or json.null
+end
+
+local function document(found, counts, class)
+  local out = json.object { { "apiVersion", "bakery/v1" }, { "kind", "Check" }, { "errors", counts.error },
+    { "warnings", counts.warning } }
+  out.exit = json.object { { "code", exit.code[class] }, { "class", class } }
+  out.problems = json.array {}
+  for i, item in ipairs(found) do
+    local p = item.problem
+    local file, line, col = place(p)
+    out.problems[i] = json.object { { "level", item.level }, { "code", p.code or "error" },
+      { "message", tostring(p.message) }, { "file", file }, { "line", line }, { "col", col }, { "hint", p.hint or json.null } }
   end
-  local ok, project = pcall(session.project, values)
-  if not ok then
-    for _, e in ipairs(type(project) == "table" and project.errors or { project }) do problem(e) end
-  else
-    local plans = require "app.plan"
-    local targets, err = plans.targets(project, { matrix_versions = "include", dev_versions = "exclude" },
-      { resolver = session.resolver(values, project) })
-    if not targets then problem(err) end
-    local seen = {}
-    for _, t in ipairs(targets or {}) do
-      local file = t.containerfile
-      if not seen[file] then
-        seen[file] = true
-        local path = fs.join(project.dir, file)
-        local text = fs.read(path)
-        if not text then
-          problem { class = "usage", where = file, message = "no such Containerfile (target " .. t.uid .. ")" }
-        else
-          local ast, e = containerfile.parse(text, { name = file })
-          if not ast then
-            e.path = path
-            problem(e)
-          else
-            for _, w in ipairs(ast.warnings or {}) do
-              io.stderr:write("warning: ", file, ":", w.line or 1, ": ", w.message, "\n")
-            end
-          end
-        end
-      end
+  return out
+end
+
+local function count(n, word) return ("%d %s%s"):format(n, word, n == 1 and "" or "s") end
+
+--- Validates everything and reports all problems; exit 2 when one is an error.
+function M.run(values)
+  local found = require("app.check").run(values)
+  local counts = { error = 0, warning = 0 }
+  for _, item in ipairs(found) do
+    if values.strict then item.level = "error" end
+    counts[item.level] = counts[item.level] + 1
+  end
+  local class = counts.error > 0 and "usage" or "ok"
+  if values.json then
+    session.print_json(document(found, counts, class))
+    return exit.code[class]
+  end
+  local on = color.enabled(values)
+  for _, item in ipairs(found) do
+    if item.level == "error" then
+      io.stderr:write(errors.text(item.problem, { color = on }), "\n")
+    else
+      session.warn(values, { item.problem })
     end
   end
-  local recipe = require("app.recipe").setup(values)
-  for _, r in ipairs(recipe.list()) do
-    local good, e = pcall(recipe.load, r.name)
-    if not good then problem(e) end
+  if not values.quiet then
+    io.stderr:write(#found == 0 and "no problems"
+      or count(counts.error, "error") .. ", " .. count(counts.warning, "warning"), "\n")
   end
-  io.stderr:write(problems == 0 and "no problems\n" or ("%d problem%s\n"):format(problems, problems == 1 and "" or "s"))
-  return problems == 0 and 0 or 2
+  return exit.code[class]
+end
+
+--- The JSON Schema of bakery.yaml.
+function M.schema()
+  session.print_json(require("app.project.jsonschema").document())
+  return 0
 end
 
 return M

@@ -8,8 +8,9 @@ local version = require "bakery.version"
 local M = {}
 
 M.NAMES = { "python", "R", "quarto", "positron", "node", "go" }
-M.TEXT_OR_TEXTS = { anyOf = { { type = "string" },
-  { type = "array", items = { type = "string" } } } }
+-- As JSON Schema. Numbers that look like versions keep their source text, with a warning.
+M.TEXT_OR_TEXTS = { anyOf = { { type = { "string", "number" } },
+  { type = "array", items = { type = { "string", "number" } } } } }
 -- Dependencies without a prerelease channel.
 local FINAL = { python = true, R = true }
 

@@ -34,13 +34,15 @@ function kinds.string(t)
   return out
 end
 
--- The same spellings of a boolean as in validate.lua.
+-- The same spellings of booleans and whole numbers as in validate.lua.
 function kinds.bool()
-  return json.object { { "type", literal { "boolean", "string", "integer" } } }
+  return json.object { { "type", literal { "boolean", "string", "integer" } },
+    { "pattern", "^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|[Yy][Ee][Ss]|[Nn][Oo]|[Oo][Nn]|[Oo][Ff][Ff]|[YyNnTtFf01])$" },
+    { "minimum", 0 }, { "maximum", 1 } }
 end
 
 function kinds.int(t)
-  local out = json.object { { "type", literal { "integer", "string" } } }
+  local out = json.object { { "type", literal { "integer", "string", "boolean" } }, { "pattern", "^\\s*[+-]?[0-9]+\\s*$" } }
   if t.above then out.exclusiveMinimum = t.above end
   return out
 end
@@ -77,10 +79,15 @@ function kinds.object(t)
       value.default = literal(default)
     end
     if not field.hidden then properties[field[1]] = value end
-    for _, alias in ipairs(field.aliases or {}) do properties[alias] = value end
+    -- Another spelling counts only where the main one is missing.
+    for _, alias in ipairs(field.aliases or {}) do
+      properties[alias] = json.object { { "description", "Other spelling of " .. field[1] } }
+    end
     if field.required and field.aliases then
-      for _, name in ipairs { field[1], table.unpack(field.aliases) } do
-        alternatives[#alternatives + 1] = json.object { { "required", json.array { name } } }
+      alternatives[1] = json.object { { "required", json.array { field[1] } } }
+      for _, alias in ipairs(field.aliases) do
+        alternatives[#alternatives + 1] = json.object { { "required", json.array { alias } },
+          { "properties", json.object { { alias, value } } } }
       end
     elseif field.required then
       required[#required + 1] = field[1]
