@@ -35,4 +35,6 @@ if out=$(cd "$(dirname "$0")/soci-go" && GOFLAGS=-trimpath GOTOOLCHAIN=local CGO
 else
   printf 'missing  %-8s %s\n' soci-read "$(printf '%s\n' "$out" | tail -n 1)"
 fi
+install cosign github.com/sigstore/cosign/v2/cmd/cosign v2.4.3
+install actionlint github.com/rhysd/actionlint/cmd/actionlint v1.7.7
 echo "peers: $bin"

@@ -89,7 +89,14 @@ static int replace_block(struct bk_yaml_edit *e, const struct bk_yaml_node *old,
   if (!lines) return cut_value(e, old->start.offset, end, end, end, f, c, err);
   size_t from = old->kind == BK_YAML_SCALAR && f->head.len ? old->start.offset : point;
   size_t line = bk_yaml_line_end(e, old->kind == BK_YAML_SCALAR ? old->start.offset : point);
-  return cut_value(e, from, bk_yaml_comment(e, from, line), line, end, f, c, err);
+  size_t below = line;
+  if (old->kind != BK_YAML_SCALAR && (c->value->kind != BK_YAML_SCALAR || !f->rest.len)) {
+    /* comments between the key and the first element stay; a block text would take them in */
+    size_t first = bk_yaml_line_start(e, old->body.offset);
+    below = bk_yaml_line_end(e, first - 1 > 0 && e->text.p[first - 2] == '\r' ? first - 2 : first - 1);
+    if (below < line) below = line;
+  }
+  return cut_value(e, from, bk_yaml_comment(e, from, line), below, end, f, c, err);
 }
 
 static int replace_inline(struct bk_yaml_edit *e, const struct bk_yaml_place *p, size_t point,

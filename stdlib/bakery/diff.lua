@@ -1,7 +1,7 @@
 --- Differences between texts: line scripts (Myers) and unified diffs as `diff -u`, git and patch know.
 local M = {}
 
-local MAX_EDITS = 4000 -- beyond it two texts have little in common: all old lines go, all new ones come
+local MAX_EDITS = 1000 -- beyond it two texts have little in common: all old lines go, all new ones come
 
 --- The lines of a text without their line feeds. An empty text has none.
 ---@param text string
