@@ -28,6 +28,7 @@ install regctl github.com/regclient/regclient/cmd/regctl v0.8.2
 install oras oras.land/oras/cmd/oras v1.2.3
 install goss github.com/goss-org/goss/cmd/goss v0.4.9
 install cosign github.com/sigstore/cosign/v2/cmd/cosign v2.6.5
+install actionlint github.com/rhysd/actionlint/cmd/actionlint v1.7.7
 
 # Our program on soci-snapshotter's library; it needs cgo and zlib1g-dev.
 if out=$(cd "$(dirname "$0")/soci-go" && GOFLAGS=-trimpath GOTOOLCHAIN=local CGO_ENABLED=1 go build -o "$bin/soci-read" . 2>&1); then
@@ -35,6 +36,4 @@ if out=$(cd "$(dirname "$0")/soci-go" && GOFLAGS=-trimpath GOTOOLCHAIN=local CGO
 else
   printf 'missing  %-8s %s\n' soci-read "$(printf '%s\n' "$out" | tail -n 1)"
 fi
-install cosign github.com/sigstore/cosign/v2/cmd/cosign v2.4.3
-install actionlint github.com/rhysd/actionlint/cmd/actionlint v1.7.7
 echo "peers: $bin"

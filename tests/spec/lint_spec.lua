@@ -7,7 +7,7 @@ local here, bakery = assert(fs.cwd()), os.getenv "BAKERY_BIN"
 -- Output of a check in a tree of `files` beside the minimum that the checks expect.
 local function lint(check, files)
   local dir = assert(fs.tmpdir "bakery-lint")
-  for _, d in ipairs { "src/base", "src/loop", "src/yaml", "tests", "lua", "stdlib/stubs", "recipes", "examples" } do
+  for _, d in ipairs { "src/base", "src/loop", "src/yaml", "tests", "lua", "stdlib/stubs", "recipes", "resolvers", "examples" } do
     assert(fs.mkdir(dir .. "/" .. d, { parents = true }))
   end
   for name, text in pairs(files) do assert(fs.write(dir .. "/" .. name, text)) end
