@@ -159,8 +159,13 @@ local NAMES = { "add_version", "remove_version", "rename", "set_values", "unmark
 local function check(text, name)
   local found = project.parse(text)
   if not found or #found.images == 0 then return nil end
-  local on_value, on_document, node, key = EDITS[name](found, math.random(#found.images))
+  local i = math.random(#found.images)
+  local on_value, on_document, node, key = EDITS[name](found, i)
   if not on_value then return nil end
+  -- In flow style the lines of what it stands in change.
+  local list, image = yaml.parse(text):root().map.images, found.images[i]._node
+  if list.flow then node, key = list, nil
+  elseif image.flow and name ~= "add_image" then node, key = image, nil end
   local editor = assert(yaml.edit(text))
   local ok, err = pcall(on_document, document.new(found, editor))
   if not ok then
