@@ -6,8 +6,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 
 #define BK_VERSION_MAX 1024
 
@@ -29,6 +31,7 @@ int bk_num_compare(struct bk_num a, struct bk_num b);
 enum bk_pre { BK_PRE_NONE, BK_PRE_ALPHA, BK_PRE_BETA, BK_PRE_RC };
 
 struct bk_pep440 {
+  void *own; /* what bk_pep440_free gives back; NULL in an arena */
   char *text;
   struct bk_num epoch;
   struct bk_num *release;
@@ -41,7 +44,12 @@ struct bk_pep440 {
 
 int bk_pep440_parse(struct bk_pep440 *v, const char *text, size_t len,
                     struct bk_err *err) BK_WARN_UNUSED;
+/* The same in an arena, whose release is the version's; without err a bad text only gives -1. */
+int bk_pep440_parse_in(struct bk_arena *arena, struct bk_pep440 *v, const char *text, size_t len,
+                       struct bk_err *err) BK_WARN_UNUSED;
 void bk_pep440_free(struct bk_pep440 *v);
+/* A number that orders like the version wherever two of them differ. */
+uint64_t bk_pep440_rank(const struct bk_pep440 *v);
 int bk_pep440_compare(const struct bk_pep440 *a, const struct bk_pep440 *b);
 /* How many leading release numbers (missing ones are zero) are equal: 0, 1 or 2 is all that counts. */
 size_t bk_pep440_common(const struct bk_pep440 *a, const struct bk_pep440 *b, size_t limit);

@@ -25,11 +25,11 @@ static bool is_sep(char c) { return c == '-' || c == '_' || c == '.'; }
 /* Longest of the words at p, case-insensitive; words are ordered so that the first hit is right. */
 static size_t take_word(const char *p, const char *end, const char *const words[], int *which) {
   for (int i = 0; words[i]; i++) {
-    size_t n = strlen(words[i]), k = 0;
-    while (k < n && p + k < end && scan_lower(p[k]) == words[i][k]) k++;
-    if (k == n) {
+    size_t k = 0;
+    while (words[i][k] && p + k < end && scan_lower(p[k]) == words[i][k]) k++;
+    if (!words[i][k]) {
       *which = i;
-      return n;
+      return k;
     }
   }
   return 0;
@@ -90,12 +90,12 @@ static bool parse(struct bk_pep440 *v, const char *p, const char *end) {
     p++;
     if (!scan_num(&p, end, &first)) return false;
   }
-  v->release = bk_reallocarray(NULL, scan_count(p, end, '.') + 1, sizeof *v->release);
   v->release[v->nrelease++] = first;
   while (p + 1 < end && *p == '.' && scan_digit(p[1])) {
     p++;
     scan_num(&p, end, &v->release[v->nrelease++]);
   }
+  if (p == end) return true;
   int which;
   if (take_suffix(&p, end, PRE, &which, &v->pre_n))
     v->pre = which < 2 ? BK_PRE_ALPHA : which < 4 ? BK_PRE_BETA : BK_PRE_RC;
@@ -104,20 +104,59 @@ static bool parse(struct bk_pep440 *v, const char *p, const char *end) {
   return take_local(v, &p, end);
 }
 
+/* Release numbers that a text has at most; 0 when it cannot be a version. */
+static size_t most_numbers(const char *text, size_t len) {
+  size_t n = 1;
+  for (size_t i = 0; i < len; i++) {
+    if (!text[i]) return 0;
+    n += text[i] == '.';
+  }
+  return n;
+}
+
+/* Memory for that many release numbers and a copy of the text. */
+static size_t space_for(size_t numbers, size_t len) {
+  return numbers * sizeof(struct bk_num) + len + 1;
+}
+
+/* Parses into that memory; false for what is no version. */
+static bool parse_at(void *block, size_t numbers, struct bk_pep440 *v, const char *text,
+                     size_t len) {
+  v->release = block;
+  v->text = (char *)(v->release + numbers);
+  memcpy(v->text, text, len);
+  v->text[len] = '\0';
+  v->epoch.p = v->text;
+  if (parse(v, v->text, v->text + len)) return true;
+  memset(v, 0, sizeof *v);
+  return false;
+}
+
 int bk_pep440_parse(struct bk_pep440 *v, const char *text, size_t len, struct bk_err *err) {
   memset(v, 0, sizeof *v);
   if (scan_too_long(len, err)) return -1;
-  v->text = bk_strndup(text, len);
-  v->epoch.p = v->text;
-  if (!memchr(text, 0, len) && parse(v, v->text, v->text + len)) return 0;
-  bk_pep440_free(v);
+  size_t numbers = most_numbers(text, len);
+  void *block = numbers ? bk_malloc(space_for(numbers, len)) : NULL;
+  if (block && parse_at(block, numbers, v, text, len)) {
+    v->own = block;
+    return 0;
+  }
+  free(block);
   return scan_refuse("PEP 440 version", text, len, err);
+}
+
+int bk_pep440_parse_in(struct bk_arena *arena, struct bk_pep440 *v, const char *text, size_t len,
+                       struct bk_err *err) {
+  memset(v, 0, sizeof *v);
+  if (len > BK_VERSION_MAX) return err ? scan_too_long(len, err) : -1;
+  size_t n = most_numbers(text, len);
+  if (n && parse_at(bk_arena_alloc(arena, space_for(n, len)), n, v, text, len)) return 0;
+  return err ? scan_refuse("PEP 440 version", text, len, err) : -1;
 }
 
 void bk_pep440_free(struct bk_pep440 *v) {
   if (!v) return;
-  free(v->text);
-  free(v->release);
+  free(v->own);
   memset(v, 0, sizeof *v);
 }
 
@@ -187,4 +226,19 @@ int bk_pep440_compare(const struct bk_pep440 *a, const struct bk_pep440 *b) {
   if (a->has_dev != b->has_dev) return a->has_dev ? -1 : 1;
   if (a->has_dev && (c = bk_num_compare(a->dev, b->dev))) return c;
   return compare_local(a->local, b->local);
+}
+
+/* Three release numbers of 21 bits; one that has no room in them ends the number, full. */
+uint64_t bk_pep440_rank(const struct bk_pep440 *v) {
+  enum { BITS = 21, FULL = (1 << BITS) - 1 };
+  if (v->epoch.len) return UINT64_MAX;
+  uint64_t rank = 0;
+  for (size_t i = 0; i < 3; i++) {
+    struct bk_num n = release_at(v, i);
+    uint64_t value = 0;
+    for (size_t k = 0; k < n.len && value < FULL; k++) value = value * 10 + (uint64_t)(n.p[k] - '0');
+    rank |= (value < FULL ? value : FULL) << (BITS * (2 - i));
+    if (value >= FULL) break;
+  }
+  return rank;
 }

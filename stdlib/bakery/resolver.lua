@@ -226,17 +226,11 @@ function Context:tags(repository)
   return list
 end
 
---- The texts that are versions (PEP 440), without prereleases unless the look-up wants them.
+--- The texts that are versions (PEP 440), newest first, without prereleases unless the look-up wants
+--- them.
 ---@param list string[]
 ---@return string[]
-function Context:versions_of(list)
-  local out = {}
-  for _, text in ipairs(list) do
-    local parsed = version.pep440(text)
-    if parsed and (self.prerelease or not parsed.is_prerelease) then out[#out + 1] = text end
-  end
-  return out
-end
+function Context:versions_of(list) return version.select(list, { prerelease = self.prerelease }) end
 
 --- The argument split at "#": "owner/repo#v*" gives "owner/repo" and a function that takes a text and
 --- returns what stands at the `*`, or nil. Without a pattern it removes a leading "v".

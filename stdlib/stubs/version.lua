@@ -101,6 +101,15 @@ function version.satisfies(text, range) end
 ---@return table? err "version.syntax" or, when nothing is left, "version.none"
 function version.resolve(constraint, versions) end
 
+---The texts that are PEP 440 versions, newest first (stable); what is none is left out. `max` and `min`
+---mean what they mean for version.resolve.
+---@param list string[]
+---@param opts? {max?: string|number, min?: string|number, prerelease?: boolean} prerelease: keep those
+---with a pre or dev part too
+---@return string[]|nil kept may be empty
+---@return table? err "version.syntax" for a bound
+function version.select(list, opts) end
+
 ---Edition and display version of a release: "2026.03.1+5" gives "2026.03", "2026.03.1".
 ---@param text string
 ---@return string edition

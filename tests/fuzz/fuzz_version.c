@@ -20,6 +20,8 @@ static void pep440(const char *a, size_t na, const char *b, size_t nb) {
   REQUIRE(bk_pep440_compare(&x, &x) == 0);
   if (!bk_pep440_parse(&y, b, nb, &err)) {
     REQUIRE(bk_pep440_compare(&x, &y) == -bk_pep440_compare(&y, &x));
+    uint64_t rx = bk_pep440_rank(&x), ry = bk_pep440_rank(&y);
+    REQUIRE(rx == ry || (rx < ry) == (bk_pep440_compare(&x, &y) < 0));
     bk_pep440_free(&y);
   }
   bk_pep440_free(&x);

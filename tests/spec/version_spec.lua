@@ -281,6 +281,32 @@ describe("version.semver", function()
   end)
 end)
 
+describe("version.select", function()
+  local list = { "1.2.3", "latest", "1.10", "1.2.3rc1", "v1.3", "1.2.3.dev4", "1.2.3-5", "2.0+b", "", "1.2.3-alpine", "2!0.1", "1.3.0" }
+  for _, row in ipairs {
+    { nil, "2!0.1 2.0+b 1.10 v1.3 1.3.0 1.2.3-5 1.2.3" },
+    { {}, "2!0.1 2.0+b 1.10 v1.3 1.3.0 1.2.3-5 1.2.3" },
+    { { prerelease = true }, "2!0.1 2.0+b 1.10 v1.3 1.3.0 1.2.3-5 1.2.3 1.2.3rc1 1.2.3.dev4" },
+    { { max = "1.3" }, "v1.3 1.3.0 1.2.3-5 1.2.3" },
+    { { max = "1.2.3" }, "1.2.3" },
+    { { max = "1" }, "1.10 v1.3 1.3.0 1.2.3-5 1.2.3" },
+    { { min = "1.3", max = 2 }, "2.0+b 1.10 v1.3 1.3.0" },
+    { { min = "3!0" }, "" },
+  } do
+    it("keeps " .. row[2], function()
+      assert.are.equal(row[2], table.concat(assert(version.select(list, row[1])), " "))
+    end)
+  end
+  it("refuses a bound that is no version and lists of other things", function()
+    local kept, err = version.select(list, { max = "x y" })
+    assert.is_nil(kept)
+    assert.are.equal("version.syntax", err.code)
+    assert.has_error(function() version.select({ 1 }) end)
+    assert.has_error(function() version.select({}, { maxx = "1" }) end)
+    assert.has_error(function() version.select("1") end)
+  end)
+end)
+
 it("version.edition splits a release name", function()
   for text, want in pairs { ["2026.03.1+5"] = { "2026.03", "2026.03.1" }, ["1.2.3-rc1"] = { "1.2", "1.2.3" },
     ["2026"] = { "2026", "2026" }, ["1.2"] = { "1", "1.2" } } do
