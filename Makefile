@@ -166,6 +166,7 @@ peers: ## Go programs that Debian lacks (crane, regctl, oras, goss …) into bui
 parity: ## plans, files and validation beside the reference's, from PyPI
 	@$(MAKE) -s build/bakery
 	@build/bakery lua tests/parity/run.lua build/parity
+	@build/bakery lua tests/parity/lookups.lua build/parity
 
 fuzz: deps-build ## libFuzzer on every parser, FUZZ_SECONDS each (20)
 	$(call install_packages,$(FUZZ_PACKAGES))

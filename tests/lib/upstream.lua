@@ -15,7 +15,9 @@ local here = debug.getinfo(1, "S").source:match("^@(.*/)") or "./"
 M.HOSTS = { "raw.githubusercontent.com", "cdn.posit.co", "quarto.org", "posit.co", "dailies.rstudio.com", "nodejs.org",
   "go.dev", "api.github.com", "pypi.org", "registry.npmjs.org", "s3.amazonaws.com", "download2.rstudio.org" }
 
-local PYTHON = "raw.githubusercontent.com/astral-sh/uv/refs/heads/main/crates/uv-python/download-metadata.json"
+local UV = "raw.githubusercontent.com/astral-sh/uv/refs/heads/main/crates/"
+M.PYTHON = UV .. "uv-python-managed/download-metadata.json"
+M.OLD_PYTHON = UV .. "uv-python/download-metadata.json"
 
 local function python()
   local out = {}
@@ -103,7 +105,7 @@ function M.payloads()
   local first, second = github()
   local releases = "api.github.com/repos/acme/tool/releases"
   return {
-    [PYTHON] = python(),
+    [M.PYTHON] = python(),
     ["cdn.posit.co/r/versions.json"] = { r_versions = { "devel", "next", "4.5.1", "4.5.0", "4.4.3", "4.4.2", "4.3.3", "4.3.1",
       "4.2.3", "4.1.3", "3.6.3" } },
     ["quarto.org/docs/download/_download.json"] = { version = "1.7.34", created = "2026-07-01T00:00:00Z", assets = {} },

@@ -93,6 +93,22 @@ describe("versions of", function()
     assert.are.equal("oci.not_found", err.code)
   end)
 
+  it("python is found where its list was before, too", function()
+    local all = upstream.payloads()[upstream.PYTHON]
+    site:put(upstream.PYTHON, nil)
+    local list, err = versions "python"
+    assert.is_nil(list)
+    assert.are.same({ "http.404", "infra" }, { err.code, err.class })
+    site:put(upstream.OLD_PYTHON, all)
+    assert.are.equal(7, #assert(versions "python"))
+    site:put(upstream.OLD_PYTHON, nil)
+    site:put(upstream.PYTHON, all)
+    site:set { ["download-metadata"] = { status = 500 } }
+    site:requests()
+    versions "python"
+    assert.are.equal(1, #site:requests())
+  end)
+
   it("quarto is asked in the order of the rules, prereleases only when wanted", function()
     local function paths()
       local out = {}
