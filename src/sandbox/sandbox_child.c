@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -26,6 +27,14 @@ enum { PARENT_FD = 3 };
 static int do_chroot(struct plan *p, const struct op *op) {
   if (chroot(op->path) == 0 && chdir("/") == 0) return 0;
   return p->object = op->path, -1;
+}
+
+/* A control group namespace made before would show where we were. */
+static int do_group(struct plan *p, const struct op *op) {
+  (void)op;
+  if (write(p->group, "0", 1) != 1) return -1;
+  (void)!unshare(CLONE_NEWCGROUP);
+  return 0;
 }
 
 static int do_hostname(struct plan *p, const struct op *op) {
@@ -210,6 +219,7 @@ static int (*const steps[OP_COUNT])(struct plan *p, const struct op *op) = {
     [OP_DIR] = sandbox_do_dir,
     [OP_MASK] = sandbox_do_mask,
     [OP_READONLY] = sandbox_do_readonly,
+    [OP_GROUP] = do_group,
     [OP_PIVOT] = sandbox_do_pivot,
     [OP_CHROOT] = do_chroot,
     [OP_HOSTNAME] = do_hostname,

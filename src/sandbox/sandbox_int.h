@@ -25,6 +25,7 @@ enum op_kind {
   OP_DIR,      /* directory `path` */
   OP_MASK,     /* hides `path` */
   OP_READONLY, /* makes `path` read-only */
+  OP_GROUP, /* into the control group that keeps devices away */
   OP_PIVOT,
   OP_CHROOT, /* `path` becomes the root, without any mount */
   OP_HOSTNAME,
@@ -63,7 +64,9 @@ struct plan {
   struct op *ops;
   size_t nops, cap;
   bool userns, single, chroot;
-  bool devices; /* device nodes in the image work */
+  bool devices; /* device nodes in the image work, as far as the group lets them */
+  int group;    /* cgroup.procs of that group, or -1 */
+  int group_tries;
   uint64_t keep_caps;
   struct sock_fprog filter;  /* borrowed from the cache */
   const char *const *files;  /* candidates for execve */
@@ -122,6 +125,10 @@ int sandbox_caps_set(uint64_t keep);
 
 /* The filter for these choices, built once per process; *out stays valid for ever. */
 int sandbox_seccomp(uint64_t caps, bool single, struct sock_fprog *out, struct bk_err *err);
+
+/* cgroup.procs of the group whose members can open the usual devices only; a new descriptor, or -1 when
+ * that is not to be had here. */
+int sandbox_device_group(void);
 
 /* The usual devices and links of /dev. */
 struct sandbox_node {

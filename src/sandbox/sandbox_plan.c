@@ -119,7 +119,7 @@ static void add_file(struct plan *p, const char *name, const char *target, const
 }
 
 static void add_mount(struct plan *p, const struct bk_sandbox_mount *m, size_t index) {
-  unsigned long ro = (m->ro ? RDONLY : 0) | (p->devices ? 0 : NODEV);
+  unsigned long ro = (m->ro ? RDONLY : 0) | (p->spec->security == BK_SECURITY_INSECURE ? 0 : NODEV);
   if (m->type == BK_MOUNT_BIND) {
     add(p, (struct op){.kind = OP_BIND, .path = m->target, .source = m->source, .subpath = m->subpath,
                        .attrs = ro});
@@ -190,6 +190,7 @@ void sandbox_plan(struct plan *p) {
   bool insecure = s->security == BK_SECURITY_INSECURE, strict = s->security == BK_SECURITY_STRICT;
   unsigned long ro = RDONLY | NOSUID | NODEV | NOEXEC;
   add_simple(p, OP_STDIO);
+  if (p->group >= 0) add_simple(p, OP_GROUP);
   add_simple(p, OP_PRIVATE);
   add_simple(p, s->nlowers ? OP_OVERLAY : OP_SCRATCH);
   add(p, (struct op){.kind = OP_SUPPORT, .path = s->upper});

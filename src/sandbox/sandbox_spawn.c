@@ -72,6 +72,7 @@ static const char *const verbs[OP_COUNT] = {
     [OP_DIR] = "make directory",
     [OP_MASK] = "mask",
     [OP_READONLY] = "make read-only",
+    [OP_GROUP] = "join the device group",
     [OP_PIVOT] = "change root",
     [OP_CHROOT] = "chroot",
     [OP_HOSTNAME] = "set host name",
@@ -166,6 +167,7 @@ static int run_plan(struct plan *p, struct bk_sandbox_box *box, struct bk_err *e
   unsigned long flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | CLONE_NEWNS | CLONE_NEWPID |
                         CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
   if (p->spec->private_net) flags |= CLONE_NEWNET;
+  if (p->group >= 0) flags &= ~(unsigned long)CLONE_NEWCGROUP;
   box->pid = sandbox_clone(p, flags, &box->pidfd);
   if (box->pid < 0 && errno == EINVAL) /* no cgroup namespaces */
     box->pid = sandbox_clone(p, flags & ~(unsigned long)CLONE_NEWCGROUP, &box->pidfd);
@@ -177,6 +179,13 @@ static int run_plan(struct plan *p, struct bk_sandbox_box *box, struct bk_err *e
   close(box->pidfd);
   box->pid = 0; /* both numbers may be somebody else's from now on */
   box->pidfd = -1;
+  if (p->failed->kind == OP_GROUP && p->error == ENODEV && p->group_tries++ < 5) {
+    close(p->group); /* a builder that ended has just removed it */
+    p->group = sandbox_device_group();
+    p->failed = NULL;
+    if (p->group >= 0) return run_plan(p, box, err);
+    return bk_fail(err, BK_BUILD, "sandbox.setup", "sandbox: the device group is gone");
+  }
   return sandbox_fail(p, err);
 }
 
@@ -205,7 +214,9 @@ static int prepare(struct plan *p, struct bk_err *err) {
   p->keep_caps = s->security == BK_SECURITY_INSECURE ? SANDBOX_CAPS_ALL
                  : p->chroot                         ? SANDBOX_CAPS_CHROOT
                                                      : SANDBOX_CAPS_DOCKER;
-  p->devices = s->security == BK_SECURITY_INSECURE;
+  bool insecure = s->security == BK_SECURITY_INSECURE;
+  p->group = insecure || p->userns ? -1 : sandbox_device_group();
+  p->devices = insecure || p->group >= 0;
   p->root_fd = p->support_fd = -1;
   p->noptions = 4096;
   p->options = bk_arena_alloc(&p->arena, p->noptions + (s->nlowers + 1) * sizeof(int));
@@ -222,7 +233,7 @@ static int prepare(struct plan *p, struct bk_err *err) {
 int bk_sandbox_start(const struct bk_sandbox_spec *spec, struct bk_sandbox_box *box, struct bk_err *err) {
   struct plan *p = bk_calloc(1, sizeof *p);
   p->spec = spec;
-  p->parent_fd = -1;
+  p->parent_fd = p->group = -1;
   int rc = prepare(p, err);
   if (!rc) rc = p->chroot ? sandbox_supervise(p, box, err) : run_plan(p, box, err);
   if (!rc && p->nstubs) {
@@ -231,6 +242,7 @@ int bk_sandbox_start(const struct bk_sandbox_spec *spec, struct bk_sandbox_box *
     box->nstubs = p->nstubs;
   }
   if (p->parent_fd >= 0) close(p->parent_fd);
+  if (p->group >= 0) close(p->group);
   bk_arena_free(&p->arena);
   free(p->ops);
   free(p);
