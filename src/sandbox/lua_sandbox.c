@@ -495,6 +495,11 @@ static int l_subids(lua_State *L) {
   return 1;
 }
 
+static int l_devices_refused(lua_State *L) {
+  lua_pushboolean(L, bk_sandbox_devices_refused(luaL_checkstring(L, 1)));
+  return 1;
+}
+
 static int l_make_dev(lua_State *L) {
   struct bk_err err;
   const char *missing;
@@ -540,7 +545,7 @@ BK_EXPORT int luaopen_bakery_sandbox(lua_State *L) {
       {"wait", box_wait}, {"kill", box_kill}, {"pid", box_pid}, {NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"probe", l_probe}, {"enter", l_enter}, {"spawn", l_spawn}, {"subids", l_subids},
-      {"make_dev", l_make_dev}, {NULL, NULL}};
+      {"make_dev", l_make_dev}, {"devices_refused", l_devices_refused}, {NULL, NULL}};
   bk_lua_loop(L); /* first, so that it is finalised last */
   bk_class(L, BOX, methods, box_close);
   luaL_getmetatable(L, BOX);

@@ -124,6 +124,10 @@ struct bk_sandbox_box {
 int bk_sandbox_start(const struct bk_sandbox_spec *spec, struct bk_sandbox_box *box,
                      struct bk_err *err) BK_WARN_UNUSED;
 
+/* Whether something (a control group, a nodev mount) keeps the host's devices away from nodes made in
+ * `dir`; tried with a loop device. */
+bool bk_sandbox_devices_refused(const char *dir);
+
 /* Fills the directory `dir` as /dev for commands without mounts. *missing: a device that cannot be
  * made or used there (static), or NULL. */
 int bk_sandbox_make_dev(const char *dir, const char **missing, struct bk_err *err) BK_WARN_UNUSED;

@@ -45,3 +45,14 @@ int bk_sandbox_make_dev(const char *dir, const char **missing, struct bk_err *er
     return bk_fail_errno(err, errno, "make directories in '%s'", dir);
   return fchmod(fd, 0755) ? bk_fail_errno(err, errno, "set mode of '%s'", dir) : 0;
 }
+
+bool bk_sandbox_devices_refused(const char *dir) {
+  char path[4200];
+  snprintf(path, sizeof path, "%s/.try-%d", dir, (int)getpid());
+  unlink(path);
+  if (mknod(path, S_IFBLK | 0600, makedev(7, 0))) return true;
+  int fd = open(path, O_RDONLY | O_CLOEXEC), why = errno;
+  if (fd >= 0) close(fd);
+  unlink(path);
+  return fd < 0 && (why == EPERM || why == EACCES);
+}

@@ -17,7 +17,7 @@ enum op_kind {
   OP_SCRATCH,  /* the root is upper alone */
   OP_SUPPORT,  /* tmpfs for our own files, over the host path `path` */
   OP_FILE,     /* data -> support file `source` */
-  OP_EMPTY,    /* support directory `source` */
+  OP_EMPTY,    /* support directory `source`, and an empty file */
   OP_MOUNT,    /* new file system `fstype` with `conf` at `path`; not allowed: the host's `source` */
   OP_BIND,     /* host path or support file `source` at `path` */
   OP_NODE,     /* character device `path` */
@@ -35,6 +35,7 @@ enum op_kind {
   OP_LIMITS,
   OP_CWD,
   OP_BOUNDING,
+  OP_SCOPE, /* no abstract sockets, signals and tracing beyond this command (Landlock) */
   OP_SECCOMP,
   OP_IDS,
   OP_CAPS,

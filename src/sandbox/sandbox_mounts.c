@@ -348,6 +348,9 @@ int sandbox_do_file(struct plan *p, const struct op *op) {
 }
 
 int sandbox_do_empty(struct plan *p, const struct op *op) {
+  int fd = openat(p->support_fd, ".nothing", O_WRONLY | O_CREAT | O_CLOEXEC, 0444);
+  if (fd < 0) return -1;
+  close(fd);
   return mkdirat(p->support_fd, op->source, 0555);
 }
 
@@ -397,6 +400,11 @@ static int open_node(struct plan *p, const char *path) {
   unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
   if (!p->userns) return open_tree(p->support_fd, strrchr(path, '/') + 1, flags);
   int tree = open_tree(AT_FDCWD, path, flags);
+  struct stat st; /* a container may have no nodes, or files in their place */
+  if (tree >= 0 && (fstat(tree, &st) || !S_ISCHR(st.st_mode))) {
+    close(tree);
+    return errno = ENOENT, -1;
+  }
   if (tree >= 0 && set_attrs(tree, MOUNT_ATTR_RDONLY, false) && errno != ENOSYS) {
     keep_errno_close(tree);
     return -1;
@@ -412,6 +420,7 @@ int sandbox_do_node(struct plan *p, const struct op *op) {
                      fchmodat(p->support_fd, name, op->mode, 0)))
     return -1;
   int tree = open_node(p, op->path);
+  if (tree < 0 && p->userns && errno == ENOENT) return 0;
   return tree < 0 ? fail_at(p, op->path, "device") : attach_op(p, op, tree, false, false);
 }
 
@@ -448,6 +457,7 @@ int sandbox_do_mask(struct plan *p, const struct op *op) {
   bool dir = fstat(target, &st) == 0 && S_ISDIR(st.st_mode);
   unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
   int tree = dir ? open_tree(p->support_fd, ".empty", flags) : open_node(p, "/dev/null");
+  if (tree < 0 && !dir) tree = open_tree(p->support_fd, ".nothing", flags);
   int rc = tree < 0 ? -1 : 0;
   unsigned long attrs = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | (dir ? MOUNT_ATTR_NODEV : 0);
   if (!rc && set_attrs(tree, attrs, false) && errno != ENOSYS) rc = -1;

@@ -174,6 +174,7 @@ static void plan_chroot(struct plan *p) {
   add_simple(p, OP_CWD);
   add(p, (struct op){.kind = OP_BOUNDING, .optional = true});
   if (strict) add_simple(p, OP_NO_NEW_PRIVS);
+  add_simple(p, OP_SCOPE);
   add_simple(p, OP_IDS);
   add_simple(p, OP_CAPS);
   if (strict) add_simple(p, OP_SECCOMP);
@@ -210,6 +211,7 @@ void sandbox_plan(struct plan *p) {
   if (!insecure) add_simple(p, OP_BOUNDING);
   /* Loading a filter needs CAP_SYS_ADMIN, or no_new_privs: before the one is given up, or after the
    * other is set. */
+  if (!insecure) add_simple(p, OP_SCOPE);
   if (!insecure && !strict) add_simple(p, OP_SECCOMP);
   add_simple(p, OP_IDS);
   if (!insecure || s->uid) add_simple(p, OP_CAPS);

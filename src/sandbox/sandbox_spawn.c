@@ -82,6 +82,7 @@ static const char *const verbs[OP_COUNT] = {
     [OP_LIMITS] = "set resource limits",
     [OP_CWD] = "change to working directory",
     [OP_BOUNDING] = "drop capabilities",
+    [OP_SCOPE] = "restrict the scope",
     [OP_SECCOMP] = "load seccomp filter",
     [OP_IDS] = "change user",
     [OP_CAPS] = "set capabilities",
@@ -189,6 +190,12 @@ static int run_plan(struct plan *p, struct bk_sandbox_box *box, struct bk_err *e
   return sandbox_fail(p, err);
 }
 
+/* Nothing but the environment could keep a command from the host's disks: nodes may be made only where
+ * it does. */
+static uint64_t chroot_caps(const char *dir) {
+  return bk_sandbox_devices_refused(dir) ? SANDBOX_CAPS_CHROOT : SANDBOX_CAPS_CHROOT & ~(1ULL << 27);
+}
+
 /* What cannot be had without namespaces is refused, not left out. */
 static int check_chroot(const struct bk_sandbox_spec *s, struct bk_err *err) {
   const char *what = s->nlowers                                ? "layers"
@@ -212,7 +219,7 @@ static int prepare(struct plan *p, struct bk_err *err) {
   p->userns = mode > BK_SANDBOX_ROOT || sandbox_in_userns();
   if (p->chroot && check_chroot(s, err)) return -1;
   p->keep_caps = s->security == BK_SECURITY_INSECURE ? SANDBOX_CAPS_ALL
-                 : p->chroot                         ? SANDBOX_CAPS_CHROOT
+                 : p->chroot                         ? chroot_caps(s->work)
                                                      : SANDBOX_CAPS_DOCKER;
   bool insecure = s->security == BK_SECURITY_INSECURE;
   p->group = insecure || p->userns ? -1 : sandbox_device_group();

@@ -139,7 +139,7 @@ struct job {
   char *paths[3];
   char **lowers, **stubs;
   size_t n_lowers;
-  bool has_epoch, userxattr, rootless;
+  bool has_epoch, userxattr, rootless, nodev;
   int64_t epoch;
   uint64_t max_size, entries;
   _Atomic uint64_t *progress;
@@ -261,7 +261,7 @@ static int l_commit(lua_State *L) {
 
 static int export_run(struct bk_job *job, struct bk_err *err) {
   struct job *j = (struct job *)job;
-  return bk_snapshot_export(chain_of(j), j->paths[0], &job->cancel, &j->entries, err);
+  return bk_snapshot_export(chain_of(j), j->paths[0], j->nodev, &job->cancel, &j->entries, err);
 }
 
 static int export_done(lua_State *L, struct bk_job *job) {
@@ -271,8 +271,9 @@ static int export_done(lua_State *L, struct bk_job *job) {
 }
 
 static int l_export(lua_State *L) {
-  static const char *const names[] = {"lowers", "dir", NULL};
+  static const char *const names[] = {"lowers", "dir", "nodev", NULL};
   struct job *j = new_job(L, names, export_run);
+  j->nodev = bk_opt_bool(L, 1, "nodev", false);
   j->paths[0] = dup_need(L, "dir");
   return bk_job_await(L, &j->job, export_done);
 }

@@ -16,7 +16,7 @@
 struct job {
   struct bk_job job;
   char *dir, *other, **stubs;
-  bool has_epoch;
+  bool has_epoch, nodev;
   int64_t epoch;
   struct bk_flat *made;         /* by record, until Lua has it */
   const struct bk_flat *record; /* of diff: anchored as the job's user value */
@@ -117,14 +117,15 @@ static int record_diff(lua_State *L) {
 
 static int apply_run(struct bk_job *job, struct bk_err *err) {
   struct job *j = (struct job *)job;
-  return bk_snapshot_apply_dir(j->other, j->dir, &job->cancel, err);
+  return bk_snapshot_apply_dir(j->other, j->dir, j->nodev, &job->cancel, err);
 }
 
 static int l_apply_dir(lua_State *L) {
-  static const char *const names[] = {"layer", "dir", NULL};
+  static const char *const names[] = {"layer", "dir", "nodev", NULL};
   bk_opts(L, 1, names);
   lua_settop(L, 1);
   struct job *j = new_job(L, apply_run);
+  j->nodev = bk_opt_bool(L, 1, "nodev", false);
   j->other = dup_need(L, 1, "layer");
   j->dir = dup_need(L, 1, "dir");
   return bk_job_await(L, &j->job, job_true);

@@ -57,12 +57,13 @@ int bk_snapshot_commit(const struct bk_commit_opts *opts, struct bk_layer_result
 
 /* --- export, mkdir --------------------------------------------------------------------------- */
 
-/* Flattens a chain into a new plain directory (created; removed again on failure). */
-int bk_snapshot_export(struct bk_chain chain, const char *dir, const atomic_bool *cancel,
+/* Flattens a chain into a new plain directory (created; removed again on failure). nodev: empty files
+ * without permissions take the place of devices. */
+int bk_snapshot_export(struct bk_chain chain, const char *dir, bool nodev, const atomic_bool *cancel,
                        uint64_t *entries, struct bk_err *err) BK_WARN_UNUSED;
 
 /* Puts one more layer directory on top of a plain tree. */
-int bk_snapshot_apply_dir(const char *layer, const char *dir, const atomic_bool *cancel,
+int bk_snapshot_apply_dir(const char *layer, const char *dir, bool nodev, const atomic_bool *cancel,
                           struct bk_err *err) BK_WARN_UNUSED;
 
 struct bk_mkdir_opts {

@@ -224,8 +224,10 @@ static int try_unpack(struct bk_copy *c, const struct bk_root *root, struct bk_e
   if (!c->opts->unpack || !S_ISREG(root->ent.st.st_mode)) return 0;
   cleanup_close int fd = bk_found_open(&c->opts->from, &f, O_RDONLY);
   if (fd < 0) return bk_fail_errno(err, errno, "open '%s'", root->source);
-  char file[40]; /* what was opened, whatever happens to the path meanwhile */
+  char file[4200]; /* what was opened, whatever happens to the path meanwhile */
   snprintf(file, sizeof file, "/proc/self/fd/%d", fd);
+  if (access(file, F_OK)) /* no /proc */
+    snprintf(file, sizeof file, "%s/%s", bk_view_layer_path(c->opts->from.view, root->ent.layer), root->path);
   if (bk_archive_sniff(file, &kind, err)) return -1;
   if (!kind) return 0;
   return unpack(c, file, root->source, err) ? -1 : 1;

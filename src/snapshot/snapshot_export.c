@@ -15,6 +15,7 @@
 
 struct export {
   struct bk_view *view;
+  bool nodev;           /* empty files without permissions take the place of devices */
   bool onto;            /* the tree exists and the view is one layer, marks and all */
   const atomic_bool *cancel;
   int root;             /* of the new tree */
@@ -68,17 +69,18 @@ static int put_file(struct export *x, struct bk_view_dir *d, int dirfd,
 static int put_special(struct export *x, struct bk_view_dir *d, int dirfd,
                        const struct bk_view_item *i, struct bk_err *err) {
   const struct stat *st = &i->ent.st;
+  bool plain = x->nodev && (S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode));
   if (S_ISLNK(st->st_mode)) {
     cleanup_buf struct bk_buf target = {0};
     if (bk_view_readlink(x->view, d, i->name, &i->ent, &target, err)) return -1;
     if (symlinkat(bk_buf_str(&target), dirfd, i->name))
       return bk_fail_errno(err, errno, "create link '%s'", i->name);
-  } else if (bk_mknodat(dirfd, i->name, st->st_mode & (S_IFMT | 0777), st->st_rdev)) {
+  } else if (mknodat(dirfd, i->name, (plain ? S_IFREG : st->st_mode & (S_IFMT | 0777)), plain ? 0 : st->st_rdev)) {
     return bk_fail_errno(err, errno, "create '%s'", i->name);
   }
   struct timespec t[2] = {st->st_mtim, st->st_mtim};
   if (bk_fchownat(dirfd, i->name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) ||
-      (!S_ISLNK(st->st_mode) && bk_fchmodat(dirfd, i->name, st->st_mode & 07777)) ||
+      (!S_ISLNK(st->st_mode) && bk_fchmodat(dirfd, i->name, plain ? 0 : st->st_mode & 07777)) ||
       utimensat(dirfd, i->name, t, AT_SYMLINK_NOFOLLOW))
     return bk_fail_errno(err, errno, "set metadata of '%s'", i->name);
   return 0;
@@ -159,24 +161,25 @@ static int export_into(struct export *x, struct bk_err *err) {
   return metadata(x->root, &root.st, "/", err) || set_times(x->root, &root.st, "/", err) ? -1 : 0;
 }
 
-int bk_snapshot_apply_dir(const char *layer, const char *dir, const atomic_bool *cancel, struct bk_err *err) {
+int bk_snapshot_apply_dir(const char *layer, const char *dir, bool nodev, const atomic_bool *cancel,
+                          struct bk_err *err) {
   cleanup_view struct bk_view *v = NULL;
   if (bk_view_open(&layer, 1, BK_VIEW_PLAIN, &v, err)) return -1;
   cleanup_close int root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  struct export x = {.view = v, .onto = true, .cancel = cancel, .root = root};
+  struct export x = {.view = v, .onto = true, .nodev = nodev, .cancel = cancel, .root = root};
   int rc = root < 0 ? bk_fail_errno(err, errno, "open directory '%s'", dir) : export_into(&x, err);
   bk_map_each(e, &x.inodes) free(e->value);
   bk_map_free(&x.inodes);
   return rc ? bk_err_wrap(err, "apply '%s' to '%s'", layer, dir) : 0;
 }
 
-int bk_snapshot_export(struct bk_chain chain, const char *dir, const atomic_bool *cancel,
+int bk_snapshot_export(struct bk_chain chain, const char *dir, bool nodev, const atomic_bool *cancel,
                        uint64_t *entries, struct bk_err *err) {
   cleanup_view struct bk_view *v = NULL;
   if (bk_view_open(chain.lowers, chain.n, 0, &v, err)) return -1;
   if (mkdir(dir, 0700)) return bk_fail_errno(err, errno, "create directory '%s'", dir);
   cleanup_close int root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  struct export x = {.view = v, .cancel = cancel, .root = root};
+  struct export x = {.view = v, .nodev = nodev, .cancel = cancel, .root = root};
   int rc = root < 0 ? bk_fail_errno(err, errno, "open directory '%s'", dir) : export_into(&x, err);
   bk_map_each(e, &x.inodes) free(e->value);
   bk_map_free(&x.inodes);

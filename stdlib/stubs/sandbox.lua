@@ -52,6 +52,11 @@ function M.enter(opts) end
 ---@return string|table|nil missing_or_err a device that cannot be made or used there
 function M.make_dev(dir) end
 
+--- Whether something (a control group, a nodev mount) keeps the host's devices away from nodes in `dir`.
+---@param dir string
+---@return boolean
+function M.devices_refused(dir) end
+
 ---@class bakery.sandbox.mount
 ---@field type "bind"|"cache"|"tmpfs"|"secret"
 ---@field target string absolute, inside

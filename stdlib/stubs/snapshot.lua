@@ -50,7 +50,8 @@ function snapshot.apply(opts) end
 function snapshot.commit(opts) end
 
 --- Copies a chain into a new plain directory (async); removed again when it fails.
----@param opts { lowers: string[], dir: string }
+---@param opts { lowers: string[], dir: string, nodev?: boolean } nodev: empty files without permissions take
+--- the place of devices
 ---@return { entries: integer }|nil
 ---@return table? err
 function snapshot.export(opts) end
@@ -178,7 +179,7 @@ function Record:diff(opts) end
 function Record:close() end
 
 --- Puts one more layer directory on top of a plain tree (async).
----@param opts { layer: string, dir: string }
+---@param opts { layer: string, dir: string, nodev?: boolean } nodev: as for export
 ---@return true|nil
 ---@return table? err
 function snapshot.apply_dir(opts) end

@@ -140,6 +140,57 @@ describe("the privilege ladder", function()
     end
   end
 
+  -- As a container gives it: a read-only root, parts of /proc masked, no device nodes, no home.
+  local function pod(commands, inner)
+    return "unshare -m sh -c " .. child.quote("set -e; mount --make-rprivate /; " .. commands .. "; exec " .. inner)
+  end
+  local MASKED = "mount --bind /dev/null /proc/keys; mount -t tmpfs -o ro none /proc/acpi 2>/dev/null || "
+    .. "mount -t tmpfs -o ro none /proc/scsi 2>/dev/null || true; mount -t tmpfs none /sys/kernel"
+  local READONLY = "mount -t tmpfs none /mnt; for d in /proc /sys /dev /tmp /work; do test -d $d && mount --rbind $d $d || true; done; "
+    .. "mount -o remount,bind,ro /"
+  local NODEVS = "mount -t tmpfs -o mode=755 none /dev; for d in null zero full random urandom; do : > /dev/$d; chmod 666 /dev/$d; done"
+
+  for _, case in ipairs {
+    { "A", "a read-only root", READONLY, "CMD", "app" },
+    { "C", "a read-only root and masked /proc", READONLY .. "; " .. MASKED, "setpriv " .. DOCKER .. " CMD", "app" },
+    { "C", "masked /proc", MASKED, "setpriv " .. DOCKER .. " CMD", "app" },
+    { "E", "masked /proc", MASKED, NOBODY .. " CMD", "simple" },
+    { "A", "no device nodes", NODEVS, "CMD", "simple" },
+    { "C", "no device nodes", NODEVS, "setpriv " .. DOCKER .. " CMD", "simple" },
+    { "G", "no /proc", "umount -l /proc", NOBODY .. " CMD", "copies" },
+    { "F", "no /proc", "umount -l /proc", "CONFINE unshare,mount CMD", "simple" },
+    { "E", "no home", "true", "env -u HOME " .. NOBODY .. " CMD", "simple" },
+    { "F", "a plain chroot", "mount -t tmpfs none /mnt; for d in $(ls /); do test -d /$d -a ! -L /$d -a $d != mnt || continue; "
+      .. "mkdir -p /mnt/r/$d; mount --rbind /$d /mnt/r/$d; done; cp -d /bin /lib* /sbin /mnt/r/ 2>/dev/null || true", "chroot /mnt/r CMD",
+      "simple" },
+  } do
+    tier_it(("tier %s (%s) gives the same image (%s)"):format(case[1], case[2], case[5]), function()
+      local prefix = pod(case[3], (case[4]:gsub("CONFINE", function() return confine end)))
+      expect_same(case[5], case[1], build(case[5], prefix))
+    end)
+  end
+
+  tier_it("finds a place for the store without a home, or says that there is none", function()
+    local own = world.tmp()
+    fs.chmod(own, 1023)
+    local function run(env) -- luacheck: ignore
+      return process.run { cmd = { "sh", "-c", ("%s %s/bakery build -C %s --image-name '^copies$' --results %s/results "
+        .. "--progress plain"):format(NOBODY, bin, dir, own) }, env = env }
+    end
+    local env = { HOME = "/nonexistent", XDG_DATA_HOME = "", TMPDIR = own, XDG_STATE_HOME = own, BAKERY_STORE = "",
+      BAKERY_ROOT = os.getenv "BAKERY_ROOT", BAKERY_ISOLATION = "" }
+    local r = run(env)
+    assert.equal(0, r.code, r.stderr)
+    assert.truthy(fs.is_dir(own .. "/bakery-65534/store/blobs"))
+    local other = world.tmp()
+    fs.chmod(other, 1023)
+    assert(fs.mkdir(other .. "/bakery-65534")) -- somebody else's
+    env.TMPDIR = other
+    r = run(env)
+    assert.equal(2, r.code, r.stderr)
+    assert.truthy(r.stderr:find("no directory for the store: HOME is not set and", 1, true), r.stderr)
+  end)
+
   tier_it("names the RUN that nobody at all cannot do, and what is missing", function()
     local r = build("simple", confine .. " unshare,mount " .. NOBODY .. " CMD")
     assert.equal(2, r.code, r.stderr)

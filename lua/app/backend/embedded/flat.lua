@@ -28,6 +28,13 @@ local function take_idle(build, chain)
   return best and table.remove(build.trees, best)
 end
 
+-- Whether a node in a tree would open the host's device: namespaces see to that, a chroot cannot.
+local function open_devices(build, dir)
+  if build.tier ~= "F" then return false end
+  if build.open_devices == nil then build.open_devices = not sandbox.devices_refused(dir) end
+  return build.open_devices
+end
+
 --- A tree of the chain, for the caller alone until `give` or `drop`.
 ---@param build table
 ---@param chain app.chain
@@ -39,12 +46,13 @@ function M.take(build, chain, lowers)
     local dir = fail.check(build.store:tmpdir())
     tree = { dir = dir, path = dir .. "/root", chain = chain }
     fail.check(fs.chmod(dir, 448))
-    fail.check(snapshot.export { lowers = lowers, dir = tree.path })
+    fail.check(snapshot.export { lowers = lowers, dir = tree.path, nodev = open_devices(build, dir) })
     return tree
   end
   local ok, err = pcall(function()
     for i = #tree.chain + 1, #chain do
-      fail.check(snapshot.apply_dir { layer = build.store:layer_dir(chain[i].diff_id), dir = tree.path })
+      fail.check(snapshot.apply_dir { layer = build.store:layer_dir(chain[i].diff_id), dir = tree.path,
+        nodev = open_devices(build, tree.dir) })
     end
   end)
   if not ok then
