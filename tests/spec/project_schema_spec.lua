@@ -435,3 +435,136 @@ describe("development versions", function()
     assert.are.same({}, warnings "stream: bogus, channel: daily")
   end)
 end)
+
+-- One row for what the sections above do not pin: { what, YAML below an image (or a whole document), number of
+-- errors, warnings }.
+describe("table", function()
+  local HEAD = "repository: {url: a.b}\nimages:\n  - name: img\n"
+  local function V(rest) return "    versions: [{name: a, os: [{name: Debian 12}]" .. rest .. "}]\n" end
+  local function D(rest) return "    devVersions: [{sourceType: stream, product: connect, channel: daily, os: [{name: Debian 12}]"
+    .. rest .. "}]\n" end
+  local function M(rest) return "    matrix: {values: {a: b}, os: [{name: Debian 12}]" .. rest .. "}\n" end
+  for _, row in ipairs {
+    -- unknown keys, per kind of mapping
+    { "repository", "repository: {url: a.b, zz: 1}\nimages: [{name: a, versions: [{name: a, os: [{name: Debian 12}]}]}]\n", 0, {} },
+    { "root", "zz: {a: b}\n" .. HEAD .. V "", 0, {} },
+    { "image, variant, version, os", "    zz: 1\n    variants: [{name: a, zz: 1}]\n    versions: [{name: a, zz: 1, "
+      .. "os: [{name: Debian 12, zz: 1}]}]\n", 0, {} },
+    { "matrix", M ", zz: 1", 0, {} },
+    { "tag pattern", V "" .. "    tagPatterns: [{patterns: [a], zz: 1}]\n", 0, {} },
+    { "build secret", V "" .. "    buildSecrets: [{id: a, envVar: A, zz: 1}]\n", 0, {} },
+    { "development version", D ", zz: 1", 0, {} },
+    { "tool option", V "" .. "    options: [{tool: goss, zz: 1}, {tool: hadolint, override: {zz: [a]}}]\n", 0, {} },
+    { "internal members", V ", ephemeral: true, isDevelopmentVersion: true, metadata: {a: 1}", 0, {} },
+    { "root registry", "registries: [{host: a, zz: 1}]\n" .. HEAD .. V "", 1 },
+    { "own registry", V ", overrideRegistries: [{host: a, zz: 1}]", 1 },
+    { "repository of an own registry", V ", extraRegistries: [{host: a, repository: b, namespace: c/d}]", 0, {} },
+    -- null is no default
+    { "values", V ", values: ", 1 }, { "os", "    versions: [{name: a, os: }]\n", 1 },
+    { "dependencies", V ", dependencies: ", 1 }, { "latest", V ", latest: ", 1 },
+    { "platforms", "    versions: [{name: a, os: [{name: Debian 12, platforms: }]}]\n", 1 },
+    { "primary", "    versions: [{name: a, os: [{name: Debian 12, primary: }]}]\n", 1 },
+    { "only", V "" .. "    tagPatterns: [{patterns: [a], only: }]\n", 1 },
+    { "namePattern", M ", namePattern: ", 1 }, { "matrix values", "    matrix: {values: , os: []}\n", 1 },
+    { "wait", V "" .. "    options: [{tool: goss, wait: }]\n", 1 },
+    { "prefetch_files", V "" .. "    options: [{tool: soci, prefetch_files: }]\n", 1 },
+    { "span_size and hadolint members", V "" .. "    options: [{tool: soci, span_size: }, {tool: hadolint, failureThreshold: , "
+      .. "override: , noFail: }, {tool: wizcli, tags: }]\n", 0, {} },
+    { "channel of a stream", "    devVersions: [{sourceType: stream, product: connect, channel: , os: [{name: D 1}]}]\n", 1 },
+    { "namespace", V ", extraRegistries: [{host: a, namespace: }]", 0, {} },
+    { "registry repository", V ", extraRegistries: [{host: a, repository: }]", 1 },
+    { "constraint", V "" .. "    dependencyConstraints: [{dependency: R, constraint: }]\n", 1 },
+    { "email", "repository: {url: a.b, maintainer: {name: a, email: }}\n", 1 },
+    -- required keys
+    { "host", "registries: [{namespace: a}]\n" .. HEAD .. V "", 1 }, { "variant name", "    variants: [{primary: true}]\n" .. V "", 1 },
+    { "version name", "    versions: [{latest: true}]\n", 1 }, { "os name", "    versions: [{name: a, os: [{primary: true}]}]\n", 1 },
+    { "patterns", V "" .. "    tagPatterns: [{}]\n", 1 }, { "tool", V "" .. "    options: [{}]\n", 1 },
+    { "sourceType", "    devVersions: [{os: []}]\n", 1 },
+    -- texts, also those that look like versions
+    { "version 2026.02", "    versions: [{name: 2026.02, os: [{name: Debian 12}]}]\n", 0,
+      { 'versions[0].name: the number 2026.02 is taken as the text "2026.02"' } },
+    { "version 2026", "    versions: [{name: 2026, os: [{name: Debian 12}]}]\n", 0,
+      { 'versions[0].name: the number 2026 is taken as the text "2026"' } },
+    { "version 1e3", "    versions: [{name: 1e3, os: [{name: Debian 12}]}]\n", 1 },
+    { "version true", "    versions: [{name: true, os: [{name: Debian 12}]}]\n", 1 },
+    { "version date", "    versions: [{name: 2026-01-01, os: [{name: Debian 12}]}]\n", 1 },
+    { "subpath 3.10", V ", subpath: 3.10", 0, { 'versions[0].subpath: the number 3.10 is taken as the text "3.10"' } },
+    { "dependency 3.10", V ", dependencies: [{dependency: python, version: 3.10}]", 0,
+      { 'versions[0].dependencies[0].version: the number 3.10 is taken as the text "3.10"' } },
+    { "dependencies [3.10, 3.9]", V ", dependencies: [{dependency: python, versions: [3.10, '3.9']}]", 0,
+      { 'versions[0].dependencies[0].versions[0]: the number 3.10 is taken as the text "3.10"' } },
+    { "value 1.20", V ", values: {go: 1.20}", 0, { 'versions[0].values.go: the number 1.20 is taken as the text "1.20"' } },
+    { "value 1", V ", values: {go: 1}", 1 }, { "value true", V ", values: {go: true}", 1 },
+    { "value key 1", V ", values: {1: a}", 1 }, { "matrix value list", M ", namePattern: x", 0, {} },
+    { "quoted", V ", values: {go: '1', b: \"true\", c: yes}", 0, {} },
+    { "image name", "repository: {url: a.b}\nimages: [{name: 5}]\n", 1 },
+    { "an empty image name", "repository: {url: a.b}\nimages: [{name: '', subpath: x, versions: [{name: a, os: [{name: D 1}]}]}]\n", 0, {} },
+    { "an empty build target", V ", buildTarget: ''", 0, {} },
+    -- both, either, neither
+    { "version and versions", V ", dependencies: [{dependency: R, version: '1', versions: ['1']}]", 1 },
+    { "an empty list of versions", V ", dependencies: [{dependency: R, versions: []}]", 1 },
+    { "an empty version", V ", dependencies: [{dependency: R, version: ''}]", 0, {} },
+    { "two quartos", V ", dependencies: [{dependency: quarto, version: '1, 2'}]", 1 },
+    { "prerelease of R", V ", dependencies: [{dependency: R, version: '1', prerelease: true}]", 1 },
+    { "a dependency pinned and constrained", "    matrix: {dependencies: [{dependency: R, version: '1'}], os: [{name: Debian 12}], "
+      .. "dependencyConstraints: [{dependency: R, constraint: {latest: true}}]}\n", 1 },
+    { "an empty matrix", "    matrix: {}\n", 1, nil }, { "a matrix of lists", M ", dependencies: []", 0, {} },
+    { "no matrix", V "" .. "    matrix:\n", 0, {} },
+    { "registries of a development version", D ", extraRegistries: [{host: a}], overrideRegistries: [{host: b}]", 1 },
+    { "registries of a matrix", M ", extraRegistries: [{host: a}], overrideRegistries: [{host: b}]", 1 },
+    { "registries twice", V ", extraRegistries: [{host: a}, {host: a}]", 0,
+      { "versions[0].extraRegistries[1]: the registry a is named twice" } },
+    -- warnings
+    { "a system named by digits", "    versions: [{name: a, os: [{name: 12 Debian}]}]\n", 0, "config.unknown_os" },
+    { "a development version without systems", "    devVersions: [{sourceType: dependency, dependency: positron}]\n", 0, "config.no_os" },
+    { "constraints beside a matrix", M "" .. "    dependencyConstraints: [{dependency: R, constraint: {latest: true}}]\n", 0, "config.ignored" },
+    -- YAML
+    { "anchors and merge keys", "    versions:\n      - &a {name: a, os: [{name: Debian 12}]}\n      - {<<: *a, name: b}\n", 0, {} },
+    { "a repeated key", V "" .. "    description: a\n    description: b\n", 1 },
+  } do
+    it(row[1], function()
+      local text = row[2]:find "^%s" and HEAD .. row[2] or row[2]
+      local found, errors, warnings = project.parse(text)
+      assert.are.equal(row[3], found and 0 or #errors, tostring(errors or ""))
+      if type(row[4]) == "string" then
+        local codes = {}
+        for _, w in ipairs(warnings) do codes[w.code] = true end
+        assert.is_true(codes[row[4]])
+      elseif row[4] and found then
+        local texts = projects.texts(warnings)
+        for i, line in ipairs(texts) do texts[i] = line:gsub("^images%[0%]%.", "") end
+        assert.are.same(row[4], texts)
+      end
+    end)
+  end
+
+  it("options: defaults, the last of a variant, the first of an image, written members win", function()
+    local options = require "app.project.options"
+    local function effective(body, tool, variant)
+      local image = projects.image(body .. V "").images[1]
+      return options.effective(image, variant and image.variants[1], tool)
+    end
+    assert.are.same({ command = "sleep infinity", wait = 0, timeout = 900 }, effective("", "goss"))
+    local soci = effective("", "soci")
+    assert.are.same({ false, 0, 0 }, { soci.enabled, #soci.prefetch_files, #soci.optimizations })
+    assert.are.same({}, effective("", "hadolint"))
+    assert.are.same({}, effective("", "wizcli"))
+    local two = "[{tool: goss, wait: 1, command: a}, {tool: goss, wait: 2}]\n"
+    assert.are.same({ command = "a", wait = 1, timeout = 900 }, effective("    options: " .. two, "goss"))
+    local variant = "    options: [{tool: goss, wait: 7, timeout: 1}]\n    variants: [{name: v%s}]\n"
+    assert.are.equal(7, effective(variant:format "", "goss", true).wait)
+    assert.are.same({ command = "sleep infinity", wait = 0, timeout = 1 },
+      effective(variant:format ", options: [{tool: goss, wait: 5}, {tool: goss, wait: 0}]", "goss", true))
+    assert.are.equal(7, effective(variant:format ", options: [{tool: soci}]", "goss", true).wait)
+  end)
+  it("derived members of matrix and development versions", function()
+    local found = projects.image(M "" .. D ", stream: x")
+    local image = found.images[1]
+    assert.are.equal("matrix", image.matrix.subpath)
+    assert.is_true(image.matrix.os[1].primary)
+    assert.are.same({ "stream", "daily", true }, { image.dev_versions[1].source_type, image.dev_versions[1].channel,
+      image.dev_versions[1].os[1].primary })
+    -- A development version's only system becomes primary without a note, others are noted.
+    assert.are.same({ "images[0].matrix.os[0]" }, { found.notes[1].key, found.notes[2] and found.notes[2].key })
+  end)
+end)
