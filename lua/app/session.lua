@@ -136,16 +136,23 @@ local function filters_of(values, project)
   return out
 end
 
+-- Says for --explain what was left out.
+local function explain(values, skipped)
+  if not values.explain or values.quiet then return end
+  for _, item in ipairs(skipped or {}) do io.stderr:write("left out: ", item.what, ": ", item.reason, "\n") end
+end
+
 --- What the filters choose in the project (app.plan.select), in the order of the file.
 ---@param values table
 ---@return table[] selections
 ---@return table project
 function M.selections(values)
   local project = M.project(values)
-  local list, warnings = require("app.plan").select(project, filters_of(values, project),
-    { resolver = M.resolver(values, project) })
+  local list, warnings, skipped = require("app.plan").select(project, filters_of(values, project),
+    { resolver = M.resolver(values, project), explain = values.explain })
   list = fail.check(list, warnings)
   M.warn(values, warnings)
+  explain(values, skipped)
   return list, project
 end
 
@@ -162,11 +169,12 @@ end
 -- Targets of the project, with warnings printed; may be none.
 local function project_targets(values)
   local project = M.project(values)
-  local targets, warnings = require("app.plan").targets(project, filters_of(values, project),
-    { resolver = M.resolver(values, project) })
+  local targets, warnings, skipped = require("app.plan").targets(project, filters_of(values, project),
+    { resolver = M.resolver(values, project), explain = values.explain })
   if not targets and tostring(warnings.code):find "^template" then warnings.class = "usage" end
   targets = fail.check(targets, warnings)
   M.warn(values, warnings)
+  explain(values, skipped)
   return targets, project
 end
 
@@ -176,7 +184,9 @@ end
 function M.plan_document(values)
   local plans = require "app.plan"
   local doc = fail.check(plans.read(values.plan_file))
-  doc = fail.check(plans.narrow(doc, values))
+  local narrowed, err_or_skipped = plans.narrow(doc, values)
+  doc = fail.check(narrowed, err_or_skipped)
+  explain(values, err_or_skipped)
   local settled = plans.settle(doc, values)
   values.temp_registry, values.cache_registry = settled.temp_registry, settled.cache_registry
   return doc

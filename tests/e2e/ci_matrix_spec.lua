@@ -76,6 +76,16 @@ describe("ci matrix", function()
     assert.equal("[]\n", run { "--image-version", "9", "--allow-empty" }.stdout)
   end)
 
+  it("explains what is left out", function()
+    local r = world.bakery { "ci", "matrix", "-C", dir, "^app", "--image-version", "2", "--explain" }
+    assert.equal(0, r.code, r.stderr)
+    assert.equal("left out: app 1.0.0: --image-version\nleft out: app-extra 7.0.0: --image-version\nleft out: mx: --image-name\n",
+      (r.stderr:gsub("warning: [^\n]*\n", "")))
+    world.write(dir, { ["plan.json"] = world.bakery({ "plan", "-C", dir }).stdout })
+    r = world.bakery { "ci", "matrix", "extra", "--plan-file", dir .. "/plan.json", "--explain" }
+    assert.truthy(r.stderr:find("left out: app: --image-name", 1, true), r.stderr)
+  end)
+
   it("leaves fields out without merging rows", function()
     assert.same({ "app 2.0.0 false", "app 1.0.0 false" }, (rows { "^app$", "--exclude", "platform" }))
     assert.same({ "app", "app" }, (rows { "^app$", "--exclude", "platform", "--exclude", "version", "--exclude", "dev" }))

@@ -133,6 +133,20 @@ describe("ci readme", function()
     assert.same({}, requests())
   end)
 
+  it("never publishes what a link leads to outside of the project", function()
+    fs.remove(dir .. "/app/README.md")
+    assert(fs.symlink("/etc/passwd", dir .. "/app/README.md"))
+    for _, args in ipairs { {}, { "--check" }, { "--dry-run" } } do
+      local r = run(args)
+      assert.equal(1, r.code, r.stderr)
+      assert.truthy(r.stderr:find("outside of the project", 1, true), r.stderr)
+    end
+    fs.remove(dir .. "/app/README.md")
+    assert(fs.symlink("../mx/README.md", dir .. "/app/README.md"))
+    assert.equal(0, run({ "--check" }).code)
+    assert.same({}, requests())
+  end)
+
   it("warns and succeeds without credentials or anything to push", function()
     for _, env in ipairs { { DOCKER_HUB_README_USERNAME = "" }, { DOCKER_HUB_README_PASSWORD = "" } } do
       local r = run({}, env)

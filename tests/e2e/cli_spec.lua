@@ -91,6 +91,31 @@ describe("command line", function()
     assert.truthy(r.stderr:find("boom", 1, true))
   end)
 
+  it("reads the environment's defaults, says what it ignores or what is deprecated, unless quiet", function()
+    local dir = world.project({ alpha = "FROM scratch\n" }, { base = false })
+    local function plan(args, env)
+      local cmd = { "build", "--plan", "-C", dir }
+      for _, a in ipairs(args) do cmd[#cmd + 1] = a end
+      local r = world.bakery(cmd, { env = env })
+      return r.code, (r.stderr:gsub("warning: [^\n]*bakery.yaml[^\n]*\n", ""))
+    end
+    for _, c in ipairs {
+      { {}, { BAKERY_MAX_CONCURRENCY = "many" }, 0, "BAKERY_MAX_CONCURRENCY: 'many' is ignored" },
+      { {}, { BAKERY_MAX_CONCURRENCY = "0" }, 0, "" }, { {}, { BAKERY_MAX_CONCURRENCY = "-3" }, 0, "" },
+      { { "-q" }, { BAKERY_MAX_CONCURRENCY = "many" }, 0, "" },
+      { {}, { BAKERY_DEV_SPEC = "nonsense" }, 0, "" },
+      { { "--dev-versions", "include" }, { BAKERY_DEV_SPEC = "nonsense" }, 2, "dev-spec" },
+      { { "--dev-stream", "daily" }, {}, 0, "deprecated: --dev-stream, use --dev-channel" },
+      { { "--dev-stream", "daily", "-q" }, {}, 0, "" },
+      { { "--dev-channel", "daily" }, {}, 0, "no effect without --dev-versions" },
+      { { "--dev-stream", "hourly" }, {}, 2, "release|preview|daily" },
+    } do
+      local code, text = plan(c[1], c[2])
+      assert.equal(c[3], code, text)
+      if c[4] == "" then assert.equal("", text) else assert.truthy(text:find(c[4], 1, true), text) end
+    end
+  end)
+
   it("prints the exit codes", function()
     local text = run("help", "exit-codes").stdout
     for _, class in ipairs { "usage", "build", "partial", "infra", "empty", "interrupt" } do

@@ -1,5 +1,7 @@
 --- READMEs of images as descriptions on Docker Hub: which images have one, how long it may be.
+local error_object = require "bakery.error"
 local fs = require "bakery.fs"
+local git = require "app.project.git"
 local registries = require "app.project.registries"
 
 local M = {}
@@ -23,6 +25,19 @@ local function registry_lists(image, filters)
     end
   end
   return out
+end
+
+-- Text of a README. A link may lead to another file of the checkout, not out of it: what is read becomes public.
+local function read(project, file, path)
+  local real, err = fs.realpath(path)
+  if not real then return nil, err end
+  local _, tree = git.find(project.dir)
+  local root = fs.realpath(tree or project.dir)
+  if real:sub(1, #root + 1) ~= root .. "/" then
+    return nil, error_object.new { class = "build", code = "readme.outside", where = file,
+      message = "the README is a link to a file outside of the project" }
+  end
+  return fs.read(real, 64 << 20)
 end
 
 --- READMEs that belong to repositories on Docker Hub, each repository once.
@@ -55,7 +70,7 @@ function M.collect(project, filters)
     local file = image.subpath .. "/README.md"
     local path = fs.join(project.dir, file)
     if #repositories > 0 and fs.is_file(path) then
-      local text, err = fs.read(path)
+      local text, err = read(project, file, path)
       if not text then return nil, warnings, err end
       for _, r in ipairs(repositories) do owner[r.id] = image.name end
       out[#out + 1] = { image = image.name, file = file, path = path, text = text, size = #text,

@@ -56,6 +56,7 @@ M.selection = {
   { name = "plan-file", type = "string", metavar = "FILE", complete = "file",
     help = "take the targets from a saved plan instead of bakery.yaml; the other filters narrow it" },
   { name = "allow-empty", type = "flag", help = "selecting nothing is a success" },
+  { name = "explain", type = "flag", help = "say what was left out, and why" },
 }
 for _, o in ipairs(M.selection) do o.group = "Selection" end
 

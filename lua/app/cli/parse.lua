@@ -137,6 +137,8 @@ function M.parse(argv, list, first)
     if values[key] == nil and o.env then
       local text = os.getenv(o.env)
       if text and text ~= "" then
+        local number = o.lenient_env and o.min and tonumber(text)
+        if number and number < o.min then text = tostring(o.min) end
         local v, err = convert(o, text)
         if v == nil then
           if not o.lenient_env then

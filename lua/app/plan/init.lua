@@ -72,14 +72,15 @@ end
 ---@param opts app.plan.options|nil
 ---@return table[]|nil selections
 ---@return table warnings_or_err
+---@return table[]|nil skipped with opts.explain
 function M.select(project, filters, opts)
-  local selections, warnings = select.run(project, filters, opts or {})
+  local selections, warnings, skipped = select.run(project, filters, opts or {})
   if not selections then return nil, warnings end
   local identities = {}
   for i, selection in ipairs(selections) do identities[i] = target.identity(selection) end
   local err = check_unique(identities)
   if err then return nil, err end
-  return selections, warnings
+  return selections, warnings, skipped
 end
 
 -- Two targets that push one tag overwrite each other.

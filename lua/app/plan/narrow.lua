@@ -74,29 +74,34 @@ end
 ---@param doc table as read.lua gives it; it is changed
 ---@param values table parsed options: filters, and `given` = set of those on the command line
 ---@return table|nil doc
----@return table|nil err
+---@return table|nil err_or_skipped {what, reason} of what was left out
 function M.apply(doc, values)
   local filters = given_filters(values)
-  if not filters then return doc end
+  if not filters then return doc, {} end
   local extras = doc["x-bakery"] and doc["x-bakery"].targets
-  local images = {}
+  local images, out = {}, {}
   for _, uid in ipairs(doc.group.default.targets) do
     local extra = extras and extras[uid]
     if not extra then
       return nil, problems.problem("plan.no_data", ("--plan-file: the plan does not say what %s is made of, "
         .. "so that it cannot be filtered"):format(uid), { hint = "plans of `bakery plan` can be" })
     end
-    if passes_modes(filters, extra) then images[#images + 1] = pseudo_image(uid, doc.target[uid], extra) end
+    if passes_modes(filters, extra) then
+      images[#images + 1] = pseudo_image(uid, doc.target[uid], extra)
+    else
+      out[#out + 1] = { what = uid, reason = "--dev-versions or --matrix-versions" }
+    end
   end
   filters.dev_versions, filters.matrix_versions = "include", "include"
-  local selections, err = select.run({ images = images }, filters)
+  local selections, err, skipped = select.run({ images = images }, filters, { explain = true })
   if not selections then return nil, err end
+  table.move(skipped, 1, #skipped, #out + 1, out)
   local platforms = {}
   for _, selection in ipairs(selections) do
     local uid = selection.image.uid
     platforms[uid] = selection.os and selection.platforms or doc.target[uid].platforms
   end
-  return kept_part(doc, platforms)
+  return kept_part(doc, platforms), out
 end
 
 return M
