@@ -97,3 +97,45 @@ describe("registries of a later run", function()
     end
   end)
 end)
+
+describe("rubbish in a saved plan", function()
+  -- Every member replaced by every kind of value: what the check lets pass is narrowed and settled without a crash.
+  it("is refused or harmless", function()
+    local text = plan.encode(saved("variants-os", { image_variant = "min", image_os = "24" },
+      { cache_registry = "c.io", temp_registry = "t.io", push = true }))
+    local places = {}
+    local function walk(value, path)
+      for key, item in pairs(value) do
+        local at = table.move(path, 1, #path, 1, {})
+        at[#at + 1] = key
+        places[#places + 1] = at
+        if type(item) == "table" then walk(item, at) end
+      end
+    end
+    walk(json.decode(text), {})
+    assert.is_true(#places > 60)
+    local refused, passed = 0, 0
+    for _, place in ipairs(places) do
+      for _, rubbish in ipairs { json.null, 5, 1.5, "", "x", "../x", true, json.array {}, json.object(), json.array { 5 },
+        json.array { "a" }, json.object { { "a", 5 } } } do
+        local doc = json.decode(text, { ordered = true })
+        local at = doc
+        for i = 1, #place - 1 do at = at[place[i]] end
+        at[place[#place]] = rubbish
+        local name = table.concat(place, ".")
+        if plan.check(doc, "plan") then
+          passed = passed + 1
+          local ok, err = pcall(function()
+            local out = plan.narrow(doc, { image_name = ".", image_os = "24", select = "latest || !latest", given = {} })
+            if out then plan.settle(out, { cache_registry = "d.io", push = true }) end
+            return out and plan.encode(out)
+          end)
+          assert.is_true(ok, name .. ": " .. tostring(err))
+        else
+          refused = refused + 1
+        end
+      end
+    end
+    assert.is_true(refused > 200 and passed > 50, ("%d refused, %d passed"):format(refused, passed))
+  end)
+end)

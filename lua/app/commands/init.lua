@@ -68,6 +68,8 @@ M.list = {
           group = "Selection", help = "development versions (they have no README)" },
         { name = "dev-channel", type = "enum", choices = { "release", "preview", "daily" }, group = "Selection",
           help = "accepted for compatibility" },
+        { name = "dev-stream", type = "enum", choices = { "release", "preview", "daily" }, hidden = true,
+          deprecated = "dev-channel", help = "deprecated: --dev-channel" },
         { name = "matrix-versions", type = "enum", choices = { "include", "exclude", "only" }, default = "include",
           group = "Selection", help = "images with a matrix" } },
       run = lazy("ci", "readme") },

@@ -105,12 +105,16 @@ local TARGET = {
   { "no-cache-filter", is_list_of_texts, "a list of stages" },
 }
 
+local function is_os(value)
+  return is_object(value) and is_text(value.name) and (value.tagName == nil or is_text(value.tagName))
+end
+
 local EXTRA = {
   { "image", is_text, "a text", required = true },
   { "version", is_text, "a text", required = true },
   { "variant", is_text, "a text" },
   { "variantTagName", is_text, "a text" },
-  { "os", is_object, "an object" },
+  { "os", is_os, "an object with a name" },
   { "imageDir", is_relative, "a path inside the project", required = true },
   { "versionDir", is_relative, "a path inside the project", required = true },
   { "tags", is_list_of_texts, "a list of texts" },
@@ -146,8 +150,9 @@ local function check_groups(doc, fail)
     return fail("group.default.targets: expected a list of target names")
   end
   for name, group in pairs(doc.group) do
-    local list = is_object(group) and group.targets
-    for _, uid in ipairs(type(list) == "table" and list or {}) do
+    local list = is_object(group) and is_list_of_texts(group.targets) and group.targets
+    if not list then fail(("group.%s.targets: expected a list of target names"):format(name)) end
+    for _, uid in ipairs(list or {}) do
       if doc.target[uid] == nil then
         fail(("group.%s names the target %q, which is not there"):format(name, tostring(uid)))
       end
