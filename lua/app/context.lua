@@ -63,7 +63,7 @@ end
 
 -- Fields that may be missing.
 local OPTIONAL = { on_step = true, debug = true, results_warned = true, results_next = true, printed = true, project = true,
-  rendered = true, metadata_written = true }
+  rendered = true, metadata_written = true, metadata_next = true }
 
 Context.__index = function(self, key)
   local method = Context[key]
@@ -109,6 +109,7 @@ function Context:record(result)
   if self.noted[result] == state then return end
   self.noted[result] = state
   results_doc.note(self, result)
+  if result.status == "ok" then self:refresh_metadata() end
 end
 
 --- Results that are good so far.
@@ -176,6 +177,17 @@ function Context:write_metadata()
   for _, r in ipairs(self:good()) do if self.backend.finish then self.backend:finish(r) end end
   local text = json.encode(require("app.plan").metadata(self:good(), self.document), { indent = 2 }) .. "\n"
   fail.check(require("bakery.fs").write(file, text))
+end
+
+--- Writes --metadata-file while others are still building, so that a run which is killed leaves what it had;
+--- rarely enough to cost little in large plans. What fails here is said when the run ends.
+function Context:refresh_metadata()
+  local now = loop.now()
+  if not self.args.metadata_file or self.metadata_next and now < self.metadata_next then return end
+  local ok, err = pcall(self.write_metadata, self)
+  if not ok and require("bakery.task").is_cancelled(err) then error(err, 0) end
+  local done = loop.now()
+  self.metadata_written, self.metadata_next = nil, done + 20 * (done - now)
 end
 
 -- The targets of this run with their sizes (app.summary).

@@ -115,6 +115,17 @@ describe("summaries", function()
     assert.truthy(json.decode(fs.read(meta))["good-1-0-0"])
   end)
 
+  it("metadata is there as soon as a target is, also of a run that is killed", function()
+    local dir = world.project { fast = "FROM scratch\nCOPY base/ /\n", slow = "FROM scratch\nCOPY base/ /\nRUN sleep 300\n" }
+    local meta = dir .. "/meta.json"
+    local child = world.start { "build", "-C", dir, "--store", world.tmp() .. "/store", "--progress", "quiet",
+      "--metadata-file", meta }
+    registry.wait("metadata", function() return fs.exists(meta) end, 60)
+    assert(child:kill "KILL")
+    child:close()
+    assert.truthy(json.decode(fs.read(meta))["fast-1-0-0"]["containerimage.digest"])
+  end)
+
   it("one saved plan serves build, test and publish", function()
     local dir = world.project({ app = APP, other = "FROM scratch\nCOPY base/ /\n" }, { registry = reg.host .. "/saved" })
     local file = dir .. "/plan.json"
