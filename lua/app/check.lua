@@ -5,22 +5,16 @@ local containerfile = require "bakery.containerfile"
 local error_object = require "bakery.error"
 local fs = require "bakery.fs"
 local goss = require "bakery.goss"
+local names = require "app.project.names"
 local patterns = require "app.project.patterns"
 local problems = require "app.project.problems"
+local render = require "app.project.render"
+local target_of = require "app.plan.target"
 local template = require "bakery.template"
 
 local M = {}
 
 local MAX_FILE = 16 << 20
-local SUFFIXES = { ".jinja2", ".jinja", ".j2" }
-
-local function is_template(path)
-  for _, suffix in ipairs(SUFFIXES) do
-    if path:sub(-#suffix) == suffix then return true end
-  end
-  return false
-end
-
 --- State of one check: problems in the order they were found, each once.
 local Check = {}
 Check.__index = Check
@@ -118,7 +112,7 @@ end
 
 -- An error of rendering at its place in the template, whose name is relative to the template directory.
 local function template_problem(project, image, err, version)
-  local dir = image.subpath .. "/template"
+  local dir = names.tidy(image.subpath .. "/template")
   local name = tostring(err.where or ""):match "^(.-):%d+" or err.where or ""
   local file = dir .. "/" .. name
   local message = tostring(err.message):gsub("\n.*", "")
@@ -135,7 +129,7 @@ function Check:templates(project)
     if fs.is_dir(fs.join(project.dir, image.subpath, "template")) then
       local placed = {}
       for _, subject in ipairs(render_subjects(image)) do
-        local files, errors = require("app.project.render").render(project, image, subject.version)
+        local files, errors = render.render(project, image, subject.version)
         for _, err in ipairs(files and {} or errors) do
           local problem = template_problem(project, image, err, subject.version)
           if not placed[problem.where or problem.message] then
@@ -176,21 +170,14 @@ function Check:goss(dir, file)
   if not spec then self:add(in_file(dir, file, err)) end
 end
 
-local function file_name(os_entry, variant)
-  local name = "Containerfile"
-  if os_entry and os_entry.extension ~= "" then name = name .. "." .. os_entry.extension end
-  if variant and variant.extension ~= "" then name = name .. "." .. variant.extension end
-  return name
-end
-
 -- Containerfiles that an image's version (or matrix) is built from, with what is known of the build.
 function Check:version_files(project, image, version, what)
-  local dir = image.subpath .. "/" .. version.subpath
+  local dir = names.directory(image, version)
   local target = version.build_target
   if target == nil then target = image.build_target end
   for _, os_entry in ipairs(#version.os > 0 and version.os or { false }) do
     for _, variant in ipairs(#image.variants > 0 and image.variants or { false }) do
-      local file = dir .. "/" .. file_name(os_entry or nil, variant or nil)
+      local file = target_of.containerfile(dir, os_entry or nil, variant or nil)
       if self.files[file] then
         goto continue
       end
@@ -233,12 +220,12 @@ function Check:loose_files(dir)
     local base = item.path:match "[^/]*$"
     local inside = ("/" .. item.path):find("/template/", 1, true) ~= nil
     local file = item.type == "file"
-    if file and inside and is_template(item.path) then
+    if file and inside and render.is_template(item.path) then
       local text, err = fs.read(fs.join(dir, item.path), MAX_FILE)
       local ok
       if text then ok, err = env:compile(text, { name = item.path }) end
       if not ok then self:add(in_file(dir, item.path, err)) end
-    elseif file and not inside and base:find "^Containerfile" and not is_template(base) then
+    elseif file and not inside and base:find "^Containerfile" and not render.is_template(base) then
       self:containerfile(dir, item.path, {})
     end
   end

@@ -46,7 +46,12 @@ function M.identity(selection)
     display = M.display(image, version.name, variant, os_name) }
 end
 
-local function containerfile(dir, os_entry, variant)
+--- The file that a version directory has for an operating system and variant.
+---@param dir string
+---@param os_entry table|nil
+---@param variant table|nil
+---@return string
+function M.containerfile(dir, os_entry, variant)
   local name = "Containerfile"
   if os_entry and os_entry.extension ~= "" then name = name .. "." .. os_entry.extension end
   if variant and variant.extension ~= "" then name = name .. "." .. variant.extension end
@@ -159,7 +164,7 @@ function M.new(selection, context)
     revision = context.revision,
     registries = version:registries(),
   }, Target)
-  self.containerfile = containerfile(self.version_dir, os_entry, variant)
+  self.containerfile = M.containerfile(self.version_dir, os_entry, variant)
   self.build_target = version.build_target
   if self.build_target == nil then self.build_target = image.build_target end
   local err

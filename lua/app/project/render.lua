@@ -23,7 +23,10 @@ function M.normalise(text)
   return text:gsub("\n+$", "") .. "\n"
 end
 
-local function is_template(path)
+--- Whether a file of a template directory is rendered, not copied.
+---@param path string
+---@return boolean
+function M.is_template(path)
   for _, suffix in ipairs(SUFFIXES) do
     if path:sub(-#suffix) == suffix then return true end
   end
@@ -227,7 +230,7 @@ function Run:file(path)
   local stat
   stat, err = fs.stat(full, true)
   if not stat then return nil, err end
-  if is_template(path) then
+  if M.is_template(path) then
     self:template(path, text, stat.mode & 511)
   else
     self:add(path, text, stat.mode & 511, full)
