@@ -500,6 +500,15 @@ static int l_devices_refused(lua_State *L) {
   return 1;
 }
 
+static int l_binfmt(lua_State *L) {
+  struct bk_err err;
+  size_t n;
+  const char *line = luaL_checklstring(L, 1, &n);
+  if (bk_sandbox_binfmt(line, n, &err)) return bk_lua_fail(L, &err);
+  lua_pushboolean(L, true);
+  return 1;
+}
+
 static int l_make_dev(lua_State *L) {
   struct bk_err err;
   const char *missing;
@@ -545,7 +554,7 @@ BK_EXPORT int luaopen_bakery_sandbox(lua_State *L) {
       {"wait", box_wait}, {"kill", box_kill}, {"pid", box_pid}, {NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"probe", l_probe}, {"enter", l_enter}, {"spawn", l_spawn}, {"subids", l_subids},
-      {"make_dev", l_make_dev}, {"devices_refused", l_devices_refused}, {NULL, NULL}};
+      {"make_dev", l_make_dev}, {"binfmt", l_binfmt}, {"devices_refused", l_devices_refused}, {NULL, NULL}};
   bk_lua_loop(L); /* first, so that it is finalised last */
   bk_class(L, BOX, methods, box_close);
   luaL_getmetatable(L, BOX);

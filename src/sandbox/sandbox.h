@@ -132,6 +132,10 @@ bool bk_sandbox_devices_refused(const char *dir);
  * made or used there (static), or NULL. */
 int bk_sandbox_make_dev(const char *dir, const char **missing, struct bk_err *err) BK_WARN_UNUSED;
 
+/* Registers an interpreter for foreign programs, in the form of binfmt_misc's `register` file, for the
+ * user namespace that was entered (Linux 6.7); the host's registrations are not touched. */
+int bk_sandbox_binfmt(const char *line, size_t n, struct bk_err *err) BK_WARN_UNUSED;
+
 /* --- what is possible here ---------------------------------------------------------------------- */
 
 struct bk_sandbox_probe {

@@ -149,6 +149,7 @@ uint64_t sandbox_caps_effective(void);
 bool sandbox_map_ids(enum bk_sandbox_mode mode, pid_t pid, uid_t uid, gid_t gid);
 /* New mount of a kind, detached; -1 with errno. conf: key, value, …, NULL. */
 int sandbox_new_mount(const char *fstype, const char *const *conf, unsigned long attrs);
+void sandbox_sweep(const char *dir); /* what killed attempts left in a store */
 /* Fills why and fix of an attempt that failed. */
 void sandbox_explain(struct bk_sandbox_try *t);
 unsigned long sandbox_count_subids(void);

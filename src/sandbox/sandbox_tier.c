@@ -166,6 +166,7 @@ int bk_sandbox_enter(const char *isolation, const char *dir, struct bk_sandbox_c
   c.overlay = !flat && c.mode < BK_SANDBOX_CHROOT && t->overlay <= 0;
   c.userxattr = c.mode != BK_SANDBOX_ROOT || userns;
   if (enter_mode(c.mode, err)) return -1;
+  if (dir) sandbox_sweep(dir);
   c.marks = c.overlay || !dir || can_mark(dir);
   c.ids = ids_word(c.mode, c.userxattr, c.marks);
   *out = now = c;

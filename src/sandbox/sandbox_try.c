@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -84,6 +85,8 @@ static int try_overlay(const char *dir, bool userxattr) {
   clock_gettime(CLOCK_MONOTONIC, &t);
   snprintf(base, sizeof base, "%s/.try-%d-%ld", dir, (int)getpid(), t.tv_nsec);
   int rc = mkdir(base, 0700) || chdir(base) ? errno : 0;
+  cleanup_close int lock = rc ? -1 : open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* see sandbox_sweep */
+  if (lock >= 0) flock(lock, LOCK_EX | LOCK_NB);
   for (size_t i = 0; i < BK_ARRAY_LEN(names) && !rc; i++)
     if (mkdir(names[i], 0755)) rc = errno;
   if (!rc) rc = mount_overlay(userxattr);
@@ -97,6 +100,20 @@ static int try_overlay(const char *dir, bool userxattr) {
   (void)!chdir("/");
   (void)!bk_rmtree(AT_FDCWD, base, &ignored);
   return rc;
+}
+
+/* Attempts that were killed half-way: nobody holds the lock. A living one takes it at once. */
+void sandbox_sweep(const char *dir) {
+  cleanup_dir DIR *d = opendir(dir);
+  for (struct dirent *e; d && (e = readdir(d));) {
+    struct stat st;
+    struct bk_err ignored;
+    if (strncmp(e->d_name, ".try-", 5) != 0 || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW)) continue;
+    if (time(NULL) - st.st_ctime < 1) usleep(20000);
+    cleanup_close int fd = openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (!S_ISDIR(st.st_mode)) unlinkat(dirfd(d), e->d_name, 0);
+    else if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) (void)!bk_rmtree(dirfd(d), e->d_name, &ignored);
+  }
 }
 
 /* A tmpfs as the new root, by the calls that a sandbox uses. */
@@ -131,7 +148,8 @@ static int try_namespaces(const struct bk_sandbox_try *t, const char *dir, bool 
     r->proc = try_proc();
     r->net = unshare(CLONE_NEWNET) ? errno : 0;
   }
-  if (dir) r->overlay = try_overlay(dir, userns || sandbox_in_userns());
+  for (int i = 0; dir && i < 3 && (i == 0 || r->overlay == ENOENT); i++) /* swept away by somebody else */
+    r->overlay = try_overlay(dir, userns || sandbox_in_userns());
   return try_root(dir ? dir : "/tmp", &r->step);
 }
 

@@ -57,6 +57,12 @@ function M.make_dev(dir) end
 ---@return boolean
 function M.devices_refused(dir) end
 
+--- Registers an emulator for the user namespace that was entered (Linux 6.7), not for the host.
+---@param line string as for binfmt_misc's register: ":NAME:M::MAGIC:MASK:INTERPRETER:FLAGS"
+---@return true|nil
+---@return table? err
+function M.binfmt(line) end
+
 ---@class bakery.sandbox.mount
 ---@field type "bind"|"cache"|"tmpfs"|"secret"
 ---@field target string absolute, inside

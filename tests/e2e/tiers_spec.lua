@@ -165,6 +165,7 @@ describe("the privilege ladder", function()
       "simple" },
   } do
     tier_it(("tier %s (%s) gives the same image (%s)"):format(case[1], case[2], case[5]), function()
+      if case[2] == "no /proc" and os.getenv "SANITIZE" then return pending "AddressSanitizer needs /proc" end
       local prefix = pod(case[3], (case[4]:gsub("CONFINE", function() return confine end)))
       expect_same(case[5], case[1], build(case[5], prefix))
     end)
@@ -189,6 +190,72 @@ describe("the privilege ladder", function()
     r = run(env)
     assert.equal(2, r.code, r.stderr)
     assert.truthy(r.stderr:find("no directory for the store: HOME is not set and", 1, true), r.stderr)
+  end)
+
+  -- A static program for arm64: makes /made and says "hi arm".
+  local function arm_program()
+    local code, strings = {}, "/made\0hi arm\n"
+    local function op(word) code[#code + 1] = word end
+    local function mov(reg, value) op(0xd2800000 | value << 5 | reg) end
+    local function address(reg, at) -- patched below: the strings follow the code
+      code[#code + 1] = { reg, at }
+    end
+    local function call(number)
+      mov(8, number)
+      op(0xd4000001)
+    end
+    op(0x92800000 | 99 << 5) -- AT_FDCWD
+    address(1, 0)
+    mov(2, 65) -- O_CREAT | O_WRONLY
+    mov(3, 420)
+    call(56) -- openat
+    mov(0, 1)
+    address(1, 6)
+    mov(2, 7)
+    call(64) -- write
+    mov(0, 0)
+    call(93) -- exit
+    for n, word in ipairs(code) do
+      if type(word) == "table" then
+        local offset = (#code - n + 1) * 4 + word[2]
+        word = 0x10000000 | (offset & 3) << 29 | (offset >> 2) << 5 | word[1]
+      end
+      code[n] = ("<I4"):pack(word)
+    end
+    local text = table.concat(code) .. strings
+    return "\127ELF\2\1\1" .. ("\0"):rep(9) .. ("<I2I2I4I8I8I8I4I2I2I2I2I2I2"):pack(2, 183, 1, 0x400078, 64, 0, 0, 64, 56, 1, 64, 0, 0)
+      .. ("<I4I4I8I8I8I8I8I8"):pack(1, 5, 0, 0x400000, 0x400000, 120 + #text, 120 + #text, 0x10000) .. text
+  end
+
+  tier_it("runs programs of another architecture through qemu, registered in its own user namespace", function()
+    if not world.needs "qemu-aarch64-static" then return end
+    local own = world.tmp()
+    world.write(own, { ["bakery.yaml"] = "repository: { url: https://example.com/p, vendor: E, maintainer: T <t@example.com> }\n"
+      .. "registries: [{ host: example.com }]\nimages:\n  - name: app\n    versions:\n      - name: 1.0.0\n"
+      .. "        os: [{ name: Debian, platforms: [linux/arm64] }]\n",
+      ["app/1.0.0/Containerfile.debian"] = 'FROM scratch\nCOPY --chmod=755 prog /prog\nRUN ["/prog"]\n' })
+    assert(fs.write(own .. "/prog", arm_program()))
+    fs.chmod(own, 493)
+    local saved = dir
+    dir = own
+    local ok, err = pcall(function()
+      local version = fs.read "/proc/sys/kernel/osrelease"
+      local major, minor = version:match "^(%d+)%.(%d+)"
+      if tonumber(major) * 1000 + tonumber(minor) < 6007 then return pending "needs Linux 6.7" end
+      for _, case in ipairs { { "C", nil, "--isolation", "root-userns" }, { "E", NOBODY .. " CMD" } } do
+        local r = build("app", case[2], table.unpack(case, 3))
+        assert.equal(0, r.code, r.stderr)
+        assert.truthy(r.stderr:find("isolation: tier " .. case[1], 1, true), r.stderr)
+        assert.truthy(r.stderr:find("| hi arm", 1, true), r.stderr)
+      end
+      if fs.exists "/proc/sys/fs/binfmt_misc/qemu-aarch64" then return end
+      local r = build("app", nil, "--isolation", "root") -- the host's registrations are left alone
+      assert.equal(2, r.code)
+      assert.truthy(r.stderr:find("Containerfile.debian:3: error: cannot run linux/arm64", 1, true), r.stderr)
+      assert.truthy(r.stderr:find("--isolation root-userns", 1, true), r.stderr)
+    end)
+    dir = saved
+    if not ok then error(err, 0) end
   end)
 
   tier_it("names the RUN that nobody at all cannot do, and what is missing", function()
@@ -256,6 +323,58 @@ describe("the privilege ladder", function()
     assert.equal(2, r.code, r.stderr)
     assert.truthy(r.stderr:find("Containerfile:6: error: RUN --network=none is not possible in tier F", 1, true), r.stderr)
   end)
+
+  for _, case in ipairs {
+    { "A" }, { "A", nil, "--isolation", "root,flat" }, { "C", "setpriv " .. DOCKER .. " CMD" }, { "E", NOBODY .. " CMD" },
+    { "F", "CONFINE unshare,mount setpriv " .. DOCKER .. " CMD" }, { "G", "CONFINE unshare,mount " .. NOBODY .. " CMD" },
+  } do
+    tier_it(("killed at any moment leaves nothing in tier %s%s"):format(case[1], case[4] and " (flat)" or ""), function()
+      local own, home, marker = world.tmp(), world.tmp(), "0.25" .. process.pid() .. math.random(1000, 9999)
+      local text = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nCOPY opt/ /opt/\n"
+      if case[1] ~= "G" then
+        text = text .. ("RUN sleep %s & cp -r /bin /b2\nRUN --mount=type=cache,target=/c date >> /c/x; cp -r /b2 /b3; rm -rf /b2\n"):format(marker)
+      end
+      world.write(own, { ["bakery.yaml"] = fs.read(dir .. "/bakery.yaml"), ["app/1.0.0/Containerfile"] = text,
+        ["copies/1.0.0/Containerfile"] = "FROM scratch\n", ["simple/1.0.0/Containerfile"] = "FROM scratch\n" })
+      world.run { "cp", "-a", dir .. "/base", dir .. "/opt", own }
+      fs.chmod(own, 493)
+      if case[2] and case[2]:find "reuid" then world.run { "chown", "65534:65534", home } end
+      local prefix = (case[2] or "CMD"):gsub("CONFINE", function() return confine end)
+      local env = { HOME = home, XDG_STATE_HOME = home, BAKERY_ROOT = os.getenv "BAKERY_ROOT", BAKERY_ISOLATION = "" }
+      local function command(words)
+        local all = { bin .. "/bakery", table.unpack(words) }
+        for n, w in ipairs(all) do all[n] = child.quote(w) end
+        return { cmd = { "sh", "-c", "exec " .. prefix:gsub("CMD", function() return table.concat(all, " ") end) }, env = env }
+      end
+      local build_words = { "build", "-C", own, "--image-name", "^app$", "--store", home .. "/store", "--results",
+        home .. "/results", "--progress", "plain", table.unpack(case, 3) }
+      for round = 1, 8 do
+        local words = table.move(build_words, 1, #build_words, 1, {})
+        words[#words + 1] = round % 2 == 0 and "--no-cache" or "--cache"
+        local p = assert(process.spawn(command(words)))
+        loop.sleep(0.01 + math.random() * 0.3)
+        p:kill "SIGKILL"
+        p:wait()
+      end
+      local r = process.run(command(build_words))
+      assert.equal(0, r.code, r.stderr)
+      assert.truthy(case[1] == "G" or r.code == 0)
+      r = process.run(command { "store", "check", "--store", home .. "/store", table.unpack(case, 3) })
+      assert.equal(0, r.code, r.stdout .. r.stderr)
+      assert.same({}, fs.list(home .. "/store/tmp"))
+      for _, name in ipairs(fs.list(home .. "/store")) do assert.falsy(name:find("^%.try"), name) end
+      assert.falsy(fs.read "/proc/self/mountinfo":find(home, 1, true))
+      local deadline = loop.now() + 20
+      local function living()
+        for _, pid in ipairs(fs.list "/proc") do
+          local line = pid:match "^%d+$" and fs.read("/proc/" .. pid .. "/cmdline")
+          if line and (line:find(marker, 1, true) or line:find(home, 1, true)) then return line end
+        end
+      end
+      while living() and loop.now() < deadline do loop.sleep(0.02) end
+      assert.is_nil(living())
+    end)
+  end
 
   tier_it("ends everything that a command in a chroot leaves behind", function()
     local marker = "77123" .. process.pid()

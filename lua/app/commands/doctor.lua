@@ -79,8 +79,12 @@ local function builder(list, values)
   row(list, "builder", "store", writable, dir .. (writable and "" or ": not writable"),
     "choose a writable place with --store or BAKERY_STORE")
   local emulated = require("app.backend.embedded.emulate").list()
-  row(list, "builder", "emulation", #emulated > 0, #emulated > 0 and table.concat(emulated, ", ")
-    or "no foreign platforms in RUN (COPY works)", "apt-get install qemu-user-static binfmt-support")
+  local text = table.concat(emulated, ", ")
+  if #emulated == 0 then
+    text = process.which "qemu-aarch64-static" and "qemu is installed and not registered: RUN for foreign platforms works in tiers C to E"
+      or "no foreign platforms in RUN (COPY works)"
+  end
+  row(list, "builder", "emulation", #emulated > 0, text, "apt-get install qemu-user-static binfmt-support")
 end
 
 local function backends(list)
