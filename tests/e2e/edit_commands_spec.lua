@@ -437,6 +437,7 @@ describe("create project", function()
     r = run(dir, "get images")
     assert.equal(2, r.code)
     assert.truthy(r.stderr:find("bakery.yaml:5:8: error: repository.url", 1, true), r.stderr)
+    assert.truthy(r.stderr:find("hint: replace it with the address", 1, true), r.stderr)
   end)
 
   it("makes an inner project where one is above", function()
@@ -518,15 +519,19 @@ while True:
         os.write(fd, answer + b"\n")
         sent = True
 sys.stdout.buffer.write(out)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+sys.exit(code if code >= 0 else 128 - code)
 ]]
     local function ask(answer, ...)
       return process.run { cmd = { "python3", "-c", script, answer, world.bin, "remove", "version", "a", "1.0.0", ... }, cwd = dir,
         env = { CI = "", NO_COLOR = "1" }, timeout = 60 }
     end
     local r = ask("n")
-    assert.equal(1, r.code, r.stdout)
+    assert.equal(9, r.code, r.stdout)
     assert.truthy(r.stdout:find("Remove version '1.0.0' of image 'a': 0 files in images/a/one and its entry in bakery.yaml? [y/N]", 1, true), r.stdout)
+    assert.equal(TWO, fs.read(dir .. "/bakery.yaml"))
+    r = ask "\3" -- Ctrl-C
+    assert.equal(130, r.code, r.stdout)
     assert.equal(TWO, fs.read(dir .. "/bakery.yaml"))
     r = ask("n", "--yes")
     assert.equal(0, r.code, r.stdout)

@@ -55,7 +55,7 @@ end
 --- "bakery build [options] [ARG…]"
 function M.usage(command)
   local parts = { "bakery", command.path or command.name, "[options]" }
-  if command.subcommands then parts[3] = "COMMAND [options]" end
+  if command.subcommands then parts[3] = command.run and "[COMMAND] [options]" or "COMMAND [options]" end
   for _, a in ipairs(command.args or {}) do
     local word = a.name .. (a.many and "…" or "")
     parts[#parts + 1] = a.optional and "[" .. word .. "]" or word

@@ -7,7 +7,6 @@ local fs = require "bakery.fs"
 local journal = require "app.edit.journal"
 local json = require "bakery.json"
 local options = require "app.cli.options"
-local process = require "bakery.process"
 local projects = require "app.project"
 local yaml = require "bakery.yaml"
 
@@ -146,17 +145,9 @@ function Edit:render(image, version, opts)
 end
 
 --- Asks before something is destroyed: on a terminal only, so that scripts run as they are.
----@param what string for example "remove image 'a' (12 files)"
+---@param what string for example "Remove image 'a': 12 files in a"
 function Edit:confirm(what)
-  local values = self.values
-  local ci = os.getenv "CI"
-  if values.yes or values.dry_run or (ci and ci ~= "" and ci ~= "false") then return end
-  if not (process.isatty(0) and process.isatty(2)) then return end
-  io.stderr:write(what, "? [y/N] ")
-  local answer = io.stdin:read "l" or ""
-  if not answer:lower():find "^%s*y" then
-    fail.raise { class = "build", code = "declined", message = "nothing was changed" }
-  end
+  if not self.values.dry_run then require("app.confirm").ask(self.values, what, { unasked = true }) end
 end
 
 --- Number of files that change, in words.

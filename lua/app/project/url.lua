@@ -61,7 +61,9 @@ end
 ---@param text string
 ---@return string|nil url
 ---@return string|nil reason
+---@return string|nil hint
 function M.canonical(text)
+  if text:find "^<[^<>]*>$" then return nil, "it is a placeholder", "replace it with the address" end
   text = text:match("^[%z\1-\x20]*(.-)[%z\1-\x20]*$"):gsub("[\t\r\n]", "")
   if #text > MAX then return nil, ("it is longer than %d characters"):format(MAX) end
   if not text:find("^https?://") then text = "https://" .. text end
