@@ -19,6 +19,9 @@ return recipe.new {
   },
   steps = {
     { "load", function(ctx) ctx:load_results() end, doc = "find the results of the last build" },
+    { "soci", function(ctx)
+      if not ctx.args.dry_run then ctx:soci() end
+    end, doc = "make the SOCI indexes of targets that want them" },
     { "stage", function(ctx)
       if ctx.args.dry_run then
         for _, r in ipairs(ctx.results) do

@@ -268,6 +268,9 @@ end
 ---@return table[]|nil
 function Context:check_image(result) return require("app.imagetest").run(self, result) end
 
+--- Makes the SOCI indexes of good results whose targets want them (tool option soci, enabled).
+function Context:soci() require("app.soci").run(self) end
+
 local function failure_class(self)
   local good, bad, kinds = #self:good(), 0, {}
   for _, r in ipairs(self.results) do

@@ -33,6 +33,12 @@ local function target_object(r)
       { "digest", p.manifest and p.manifest.digest or json.null } }
   end
   if r.pushed then o.pushed = json.array(r.pushed) end
+  if r.soci then
+    o.soci = json.array {}
+    for i, p in ipairs(r.soci.platforms) do
+      o.soci[i] = json.object { { "platform", p.platform }, { "index", p.soci } }
+    end
+  end
   if r.tests then o.tests = r.tests end
   if r.error then o.error = error_object(r.error) end
   return o

@@ -49,4 +49,22 @@ function M.describe(result)
   return out
 end
 
+--- Makes the SOCI indexes of a run's good results whose targets want them.
+---@param ctx table recipe context
+function M.run(ctx)
+  for _, r in ipairs(ctx:good()) do
+    local opts = M.options(ctx.plan.extras[r.uid])
+    if opts and not ctx.backend.soci then
+      fail.raise { class = "usage", code = "backend.no_soci", message = "backend " .. ctx.args.backend
+        .. " cannot make the SOCI index that " .. r.uid .. " wants", hint = "push, then run `bakery soci convert`" }
+    elseif opts then
+      r.soci = ctx.backend:soci(r, opts)
+      if not r.soci then ctx.warn(r.uid .. ": no layer is large enough for a SOCI index") end
+      for _, file in ipairs(r.soci and r.soci.not_found or {}) do
+        ctx.warn(("%s: prefetch file '%s' is not in every platform's indexed layers"):format(r.uid, file))
+      end
+    end
+  end
+end
+
 return M

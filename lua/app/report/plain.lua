@@ -65,6 +65,9 @@ function handlers.copied(_, e)
   line("copied ", format.bytes(e.bytes), " to ", e.target, ("; %d blobs sent, %d mounted, %d there"):format(e.blobs.uploaded,
     e.blobs.mounted, e.blobs.exists))
 end
+function handlers.soci_layer(self, e)
+  line("[", e.target or "-", "] SOCI ", format.short(e.digest), " ", tostring(e.spans), " spans")
+end
 function handlers.tagged(self, e) line("[", e.target, "] tagged ", e.ref) end
 function handlers.test(self, e)
   line("[", e.target, "] ", e.ok and self.paint("green", "ok     ") or self.paint("red", "FAILED "), e.text)

@@ -427,7 +427,7 @@ end
 ---@param opts bakery.soci.convert.options
 ---@return table { digest=, size=, media_type=, layers={ { digest=, size=, status="indexed"|"small"|"unsupported",
 --- reason=, ztoc=bakery.soci.result }… } by digest, platforms={ { platform=, soci=digest, manifest=digest }… },
---- not_found=prefetch files in no layer }
+--- not_found=prefetch files that a platform lacks, renamed={ [old manifest digest]=new } }
 function M.image(opts)
   local o = options(opts)
   local index = read_index(o.source)
@@ -437,7 +437,7 @@ function M.image(opts)
   o.tmp = tmp
   local cleanup <close> = setmetatable({}, { __close = function() fs.remove(tmp, { recursive = true }) end }) -- luacheck: ignore
   local layers, missing = index_layers(o, entries), {}
-  local result = { layers = layers, platforms = {}, not_found = {}, media_type = INDEX }
+  local result = { layers = layers, platforms = {}, not_found = {}, renamed = {}, media_type = INDEX }
   local made = {}
   for _, e in ipairs(entries) do
     local d = e.selected and soci_index(o, e, layers, missing)
@@ -454,6 +454,7 @@ function M.image(opts)
       "empty")
   end
   follow(entries)
+  for _, e in ipairs(entries) do if e.old then result.renamed[e.old] = e.entry.digest end end
   for _, d in ipairs(made) do put_soci_entry(index, d) end
   push(o, still_there(index, entries))
   index.schemaVersion, index.mediaType = 2, INDEX

@@ -383,6 +383,14 @@ function Backend:push(results, opts)
   if not (opts and opts.temp) then self:push_tags(results) end
 end
 
+--- Makes SOCI indexes of a result, before it is pushed.
+---@param result table
+---@param opts table options of bakery.soci.convert
+---@return table|nil nil when no layer is large enough
+function Backend:soci(result, opts)
+  return require("app.backend.embedded.soci").convert(self, self:finish(result), opts)
+end
+
 --- Writes results elsewhere, see export.parse.
 ---@param results table[]
 ---@param spec string

@@ -327,6 +327,16 @@ function M.push_layer(build, result, repo, layer)
   return desc
 end
 
+-- What belongs to an image beside its layers and configuration: blobs, then manifests in order.
+local function push_artifacts(build, artifacts, repo)
+  task.map(artifacts.blobs, 4, function(d)
+    return fail.within("push " .. repo, build.client:push_blob(repo, d, { file = build.store:blob_path(d.digest) }))
+  end)
+  for _, m in ipairs(artifacts.manifests) do
+    fail.within("push " .. repo, build.client:push_manifest(repo, m.digest, m.raw, m.media_type))
+  end
+end
+
 --- Uploads everything a result needs to one repository, by digest only: no tag is touched.
 function M.push_content(build, result, repo)
   for _, p in ipairs(result.platforms) do
@@ -336,6 +346,7 @@ function M.push_content(build, result, repo)
       { file = build.store:blob_path(p.image.config_digest) }))
     fail.within("push " .. repo, build.client:push_manifest(repo, p.manifest.digest, p.manifest.raw, p.manifest.media_type))
   end
+  if result.artifacts then push_artifacts(build, result.artifacts, repo) end
   if result.top.digest ~= result.platforms[1].manifest.digest then
     fail.within("push " .. repo, build.client:push_manifest(repo, result.top.digest, result.top.raw, result.top.media_type))
   end
