@@ -23,12 +23,13 @@ SANFLAGS := $(if $(SANITIZE),-fsanitize=address$(,)undefined)
 
 # --- what is built from what --------------------------------------------------------------------
 # Each native module is src/NAME/; it becomes part of the program and build/so/bakery/NAME.so.
-MODULES := archive digest fs http json loop oci process regex sandbox snapshot soci store tag \
+MODULES := archive digest fs http json loop oci process regex sandbox sign snapshot soci store tag \
   template version yaml
 # Modules whose cores a module is linked with (house.md: who may include whom), and its libraries.
 USES_archive := digest
 USES_oci := http json digest
 USES_sandbox := process
+USES_sign := json
 USES_snapshot := archive digest
 USES_soci := archive digest
 USES_store := digest
@@ -40,6 +41,7 @@ LIBS_json := -ljansson
 LIBS_loop := -luv
 LIBS_regex := -lpcre2-8
 LIBS_sandbox := -lseccomp
+LIBS_sign := -lcrypto -lsodium
 LIBS_soci := -lz
 LIBS_store := -lsqlite3
 LIBS_yaml := -lyaml
@@ -48,7 +50,7 @@ LIBS_template := -lpcre2-8
 # The program takes static archives where Debian has them: it starts in a millisecond and runs on
 # machines without the libraries. libcurl, libarchive and ISA-L are opened when first used.
 STATIC := -l:libyaml.a -l:libjansson.a -l:libpcre2-8.a -l:libuv_a.a -l:libdeflate.a -l:libzstd.a \
-  -l:libz.a -l:libcrypto.a -l:libseccomp.a -l:libsqlite3.a -l:liblua5.4.a
+  -l:libz.a -l:libcrypto.a -l:libseccomp.a -l:libsqlite3.a -l:libsodium.a -l:liblua5.4.a
 HOST_LIBS := $(STATIC) -lm -ldl -lpthread
 
 srcs = $(wildcard src/$(1)/*.c)
@@ -117,7 +119,7 @@ clean:
 # --- Debian packages ------------------------------------------------------------------------------
 BUILD_PACKAGES := gcc make pkg-config libc6-dev liblua5.4-dev libyaml-dev libjansson-dev libpcre2-dev \
   libcurl4-openssl-dev libssl-dev libarchive-dev libdeflate-dev zlib1g-dev libisal-dev libzstd-dev \
-  libuv1-dev libsqlite3-dev libseccomp-dev libcap-dev ca-certificates git
+  libuv1-dev libsqlite3-dev libsodium-dev libseccomp-dev libcap-dev ca-certificates git
 DEMO_PACKAGES := busybox-static
 TEST_PACKAGES := lua5.4 lua-busted lua-check lua-filesystem docker-registry skopeo umoci buildah podman \
   crun python3 python3-jinja2 python3-yaml python3-jsonschema mmdebstrap busybox-static uidmap libcap2-bin util-linux \

@@ -4,7 +4,7 @@
 
 #define MODULES(X)                                                                            \
   X(archive) X(digest) X(fs) X(http) X(json) X(loop) X(oci) X(process) X(regex) X(sandbox)    \
-  X(snapshot) X(soci) X(store) X(tag) X(template) X(version) X(yaml)
+  X(sign) X(snapshot) X(soci) X(store) X(tag) X(template) X(version) X(yaml)
 
 #define DECLARE(m) int luaopen_bakery_##m(lua_State *L);
 MODULES(DECLARE)

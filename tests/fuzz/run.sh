@@ -39,7 +39,7 @@ rm -f $out/cores.a
 # shellcheck disable=SC2086
 ar rcs $out/cores.a $objects || exit 1
 
-libs="-lyaml -ljansson -lpcre2-8 -luv -ldeflate -lzstd -lz -lcrypto -lseccomp -lcap -lsqlite3 -lm -ldl -lpthread"
+libs="-lyaml -ljansson -lpcre2-8 -luv -ldeflate -lzstd -lz -lcrypto -lseccomp -lcap -lsqlite3 -lsodium -lm -ldl -lpthread"
 failed=""
 for src in tests/fuzz/fuzz_*.c; do
   name=$(basename "$src" .c)

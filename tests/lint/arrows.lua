@@ -6,7 +6,7 @@ local ALLOWED = {
   yaml = { "base" }, json = { "base" }, regex = { "base" }, template = { "base" }, fs = { "base" },
   process = { "base", "loop" }, http = { "base", "loop" }, archive = { "base", "digest" },
   snapshot = { "base", "digest", "archive" }, sandbox = { "base", "process" }, store = { "base", "digest" },
-  soci = { "base", "digest", "archive" },
+  sign = { "base", "json" }, soci = { "base", "digest", "archive" },
   oci = { "base", "http", "json", "digest", "archive" }, host = { "base", "luakit" }, tools = { "base" },
 }
 local BINDING = { luakit = true, loop = true, base = true }
