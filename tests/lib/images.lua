@@ -55,7 +55,7 @@ function M.manifest(layout, o)
     { "annotations", o.annotations } })
   local d, size = put(layout, raw)
   return { mediaType = type, digest = d, size = size,
-    platform = { os = os_name, architecture = arch, variant = variant ~= "" and variant or nil } }, raw
+    platform = { os = os_name, architecture = arch, variant = variant ~= "" and variant or nil } }
 end
 
 --- Adds an index over descriptors, named in the layout; returns its descriptor.
@@ -63,7 +63,7 @@ function M.index(layout, name, list)
   local raw = json.encode(json.object { { "schemaVersion", 2 }, { "mediaType", M.INDEX }, { "manifests", json.array(list) } })
   local d = { mediaType = M.INDEX, digest = put(layout, raw), size = #raw }
   assert(layout:add_manifest(d, name))
-  return d, raw
+  return d
 end
 
 --- A new layout directory.

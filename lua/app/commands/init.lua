@@ -24,6 +24,15 @@ local base_ref_of_ci = {}
 for k, v in pairs(options.changes[1]) do base_ref_of_ci[k] = v end
 base_ref_of_ci.env = "BAKERY_BASE_REF"
 
+local key_option = { name = "key", type = "string", metavar = "FILE", env = "BAKERY_SIGN_KEY", complete = "file",
+  help = "key file, or env://NAME for a variable with the PEM text" }
+local key_files = {
+  { name = "output-key-prefix", type = "string", metavar = "PREFIX", help = "names of the files without .key and .pub" },
+  { name = "force", type = "flag", help = "replace existing files" },
+}
+local password_text = "The password comes from COSIGN_PASSWORD, from a line of standard input, or from the terminal; never"
+  .. " from an argument."
+
 M.list = {
   recipe_command("build", "build the selected targets", { "bake", "b" }),
   recipe_command("test", "run the checks of built images"),
@@ -98,6 +107,41 @@ M.list = {
         help = "strict: no-new-privileges" },
       { name = "image-platform", type = "string", metavar = "OS/ARCH", help = "of a target with several" } },
     run = lazy("shell", "run") },
+  { name = "sign", group = "Images", summary = "sign images of registries with a key, offline",
+    description = "Writes a sigstore bundle that refers to the image and a .sig tag, as cosign does. Rekor and Fulcio are"
+      .. " never asked. Signing an index signs every manifest in it.",
+    args = { { name = "REF", many = true } },
+    options = { key_option, { name = "recursive", type = "switch", default = true, help = "manifests of an index too" },
+      { name = "format", type = "list", metavar = "FORM", help = "bundle or simple (repeatable; default: both)" },
+      { name = "annotations", short = "a", type = "pairs", metavar = "K=V", help = "what the signature also says (repeatable)" },
+      { name = "force", type = "flag", help = "sign again what the key has signed" } },
+    run = lazy("sign", "sign") },
+  { name = "verify", group = "Images", summary = "verify that a key has signed images, offline",
+    description = "One valid signature of either form is enough for each manifest asked about. Exit code 3: not signed, or"
+      .. " not by this key.",
+    args = { { name = "REF", many = true } },
+    options = { key_option, { name = "recursive", type = "switch", help = "every manifest of an index must be signed too" },
+      { name = "annotations", short = "a", type = "pairs", metavar = "K=V", help = "that signatures must have (repeatable)" } },
+    run = lazy("sign", "verify") },
+  { name = "attest", group = "Images", summary = "attach a statement to an image, signed when a key is given",
+    args = { { name = "REF" } },
+    options = { key_option, { name = "type", type = "string", metavar = "TYPE",
+        help = "predicate type: slsaprovenance1, spdx, cyclonedx, openvex, test-result … or a URI" },
+      { name = "predicate", type = "string", metavar = "FILE", complete = "file", help = "the predicate (JSON)" } },
+    run = lazy("sign", "attest") },
+  { name = "attestations", group = "Images", summary = "list the statements attached to an image",
+    description = "With --key, each is verified; without a valid one the exit code is 3.",
+    args = { { name = "REF" } },
+    options = { key_option, { name = "type", type = "string", metavar = "TYPE", help = "only of this predicate type" } },
+    run = lazy("sign", "attestations") },
+  { name = "key", group = "Images", summary = "keys to sign with, in cosign's files", subcommands = {
+    { name = "generate", summary = "make a key pair: cosign.key and cosign.pub",
+      description = password_text, options = key_files, run = lazy("sign", "generate") },
+    { name = "import", summary = "encrypt a private key (PEM) as cosign does", args = { { name = "FILE", complete = "file" } },
+      description = password_text, options = key_files, run = lazy("sign", "import") },
+    { name = "public", summary = "print the public key", args = { { name = "FILE", complete = "file" } },
+      run = lazy("sign", "public") },
+  } },
   { name = "soci", group = "Images", summary = "indexes for clients that load images lazily", subcommands = {
     { name = "convert", summary = "make an image that lazily loading clients (SOCI) can start early",
       description = "SRC and DST are image references or oci:DIR[:NAME]; without DST, the source's tag with -soci. Metadata"

@@ -117,31 +117,40 @@ local function blob(client, name, layer)
   return client:blob_data(name, { digest = layer.digest, size = layer.size }, { max = 16 << 20 })
 end
 
+-- One referrer as M.bundles gives it; false when it is no bundle.
+local function fetch_bundle(client, target, d)
+  local out = { digest = d.digest }
+  local layers, reason = layers_of(client, target.name, "@" .. d.digest)
+  if not layers or not layers[1] then
+    out.reason = reason or "no layer"
+    return bundle.is_bundle(d.artifactType) and out
+  end
+  if not bundle.is_bundle(layers[1].mediaType) and not bundle.is_bundle(d.artifactType) then return false end
+  local text, problem = blob(client, target.name, layers[1])
+  if not text then
+    if problem.code ~= "oci.too_large" and not absent(problem) then error(problem, 0) end
+    out.reason = problem.message
+    return out
+  end
+  out.bundle, out.reason = bundle.read(text)
+  return out
+end
+
 --- Bundles that refer to an image: { digest=of the manifest, bundle=table of bundle.read|nil, reason= }.
 ---@param client bakery.oci.client
 ---@param target table
 ---@return table[]
 function M.bundles(client, target)
-  local list = {}
+  local list, out = {}, {}
   for _, d in ipairs(check(client:referrers(target.name .. "@" .. target.digest))) do
-    if bundle.is_bundle(d.artifactType) and #list < LIMIT then list[#list + 1] = d end
+    -- Some tools write their configuration's type into the fallback tag instead of the artifact's.
+    local vague = not d.artifactType or d.artifactType == EMPTY.mediaType
+    if (vague or bundle.is_bundle(d.artifactType)) and #list < LIMIT then list[#list + 1] = d end
   end
-  return task.map(list, 8, function(d)
-    local out = { digest = d.digest }
-    local layers, reason = layers_of(client, target.name, "@" .. d.digest)
-    if not layers or not layers[1] then
-      out.reason = reason or "no layer"
-      return out
-    end
-    local text, problem = blob(client, target.name, layers[1])
-    if not text then
-      if problem.code ~= "oci.too_large" and not absent(problem) then error(problem, 0) end
-      out.reason = problem.message
-      return out
-    end
-    out.bundle, out.reason = bundle.read(text)
-    return out
-  end)
+  for _, found in ipairs(task.map(list, 8, function(d) return fetch_bundle(client, target, d) end)) do
+    if found then out[#out + 1] = found end
+  end
+  return out
 end
 
 -- Simple signatures of an image: { layer=, payload= }; manifests that are none give a reason.
