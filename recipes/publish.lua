@@ -12,13 +12,21 @@ return recipe.new {
     { name = "reproducible", type = "flag", help = "as given to build" },
     { name = "metadata-file", type = "string", metavar = "FILE", complete = "file",
       help = "write build metadata in the shape of buildx" },
+    { name = "sign-key", type = "string", metavar = "FILE", env = "BAKERY_SIGN_KEY", complete = "file",
+      help = "sign with this key (cosign's files, or env://NAME), provenance included" },
+    { name = "provenance", type = "switch", help = "attach SLSA provenance; unsigned without a key [default: with a key]" },
+    { name = "attest-results", type = "list", metavar = "FILE", complete = "file",
+      help = "attach the test results of this results document (repeatable)" },
     { name = "summary", type = "switch", default = true,
       help = "--summary: table of sizes, tags and layers; without it a short one; --no-summary: none" },
     { name = "summary-format", type = "enum", choices = { "table", "json" }, default = "table",
       help = "table on standard error or JSON on standard output, for `ci summary`" },
   },
   steps = {
-    { "load", function(ctx) ctx:load_results() end, doc = "find the results of the last build" },
+    { "load", function(ctx)
+      if not ctx.args.dry_run then ctx:sign(true) end -- keys and passwords before anything is sent
+      ctx:load_results()
+    end, doc = "find the results of the last build" },
     { "soci", function(ctx)
       if not ctx.args.dry_run then ctx:soci() end
     end, doc = "make the SOCI indexes of targets that want them" },
@@ -31,6 +39,7 @@ return recipe.new {
       end
       ctx.backend:push_content(ctx.results)
     end, doc = "push all content by digest" },
+    { "sign", function(ctx) ctx:sign() end, doc = "sign and attest, before any tag names it" },
     { "tag", function(ctx)
       ctx.backend:push_tags(ctx.results)
       for _, r in ipairs(ctx.results) do ctx:record(r) end

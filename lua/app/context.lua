@@ -271,6 +271,14 @@ function Context:check_image(result) return require("app.imagetest").run(self, r
 --- Makes the SOCI indexes of good results whose targets want them (tool option soci, enabled).
 function Context:soci() require("app.soci").run(self) end
 
+--- Signs and attests what has been pushed, as --sign-key, --provenance and --attest-results say. Call it with
+--- true before anything is pushed: keys and files are read then.
+---@param prepare boolean|nil
+function Context:sign(prepare) require("app.signing").run(self, prepare) end
+
+--- Notes where results of the last build have been published, without sending anything.
+function Context:published() require("app.signing").published(self) end
+
 local function failure_class(self)
   local good, bad, kinds = #self:good(), 0, {}
   for _, r in ipairs(self.results) do

@@ -30,9 +30,11 @@ local function target_object(r)
   o.platforms = json.array {}
   for i, p in ipairs(r.platforms or {}) do
     o.platforms[i] = json.object { { "platform", p.platform }, { "image_id", p.image and p.image.config_digest },
-      { "digest", p.manifest and p.manifest.digest or json.null } }
+      { "digest", p.manifest and p.manifest.digest or json.null },
+      { "provenance", p.image and p.image.provenance } }
   end
   if r.pushed then o.pushed = json.array(r.pushed) end
+  if r.signatures then o.signatures = json.array(r.signatures) end
   if r.soci then
     o.soci = json.array {}
     for i, p in ipairs(r.soci.platforms) do

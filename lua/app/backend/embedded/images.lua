@@ -160,13 +160,7 @@ function M.import(build, layout, found, name, platform)
   return record_to_image(build, record)
 end
 
---- Resolves an image reference for a platform; once per build.
----@param build table the running build
----@param text string reference
----@param platform string
----@param target string uid of the target that asks
----@return table image { name, config, chain, digest, image_id, source }
-function M.resolve(build, text, platform, target)
+local function resolve(build, text, platform, target)
   local ref = fail.within("FROM " .. text, oci.ref(text))
   local name = tostring(ref)
   local own = sibling(build, name, platform, target)
@@ -181,6 +175,19 @@ function M.resolve(build, text, platform, target)
     fail.check(build.store:put_ref(key, record))
     return record_to_image(build, record)
   end)
+end
+
+--- Resolves an image reference for a platform; once per build. The target's materials remember it.
+---@param build table the running build
+---@param text string reference
+---@param platform string
+---@param target string uid of the target that asks
+---@return table image { name, config, chain, digest, image_id, source }
+function M.resolve(build, text, platform, target)
+  local image = resolve(build, text, platform, target)
+  build.materials[target] = build.materials[target] or {}
+  build.materials[target][image.name .. "@" .. platform] = { name = image.name, digest = image.digest, platform = platform }
+  return image
 end
 
 --- Makes sure the blob of a pulled layer is in the store; returns its path.

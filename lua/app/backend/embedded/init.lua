@@ -11,6 +11,7 @@ local images = require "app.backend.embedded.images"
 local export = require "app.backend.embedded.export"
 local isolation = require "app.backend.embedded.isolation"
 local output = require "app.backend.embedded.output"
+local provenance = require "app.backend.embedded.provenance"
 local remote = require "app.backend.embedded.remote"
 local commands = require "app.backend.embedded.run"
 local ssh = require "app.backend.embedded.ssh"
@@ -138,7 +139,7 @@ local function unchanged(self, target, platform, shape)
   if record and record.shape == shape and self.store:has_blob(record.config) then return record end
 end
 
-local function make_image(self, target, platform, built)
+local function make_image(self, target, platform, built, began)
   local os_name, arch, variant = platform:match("^([^/]+)/([^/]+)/?(.*)$")
   local config = fail.check(built.state:final_config { created = timestamp(self.epoch or os.time()), labels = target.labels,
     epoch = self.epoch, architecture = arch, os = os_name, variant = variant ~= "" and variant or nil })
@@ -160,6 +161,9 @@ local function make_image(self, target, platform, built)
     image.config_digest = fail.check(self.store:put_blob(raw))
     image.config_size, image.labels = #raw, label_table(built, target)
   end
+  -- An image that is there and was only found again keeps the story of how it was made.
+  image.provenance = kept and built.counts.executed == 0 and kept.provenance
+    or provenance.predicate(self, target, platform, built, began)
   return image
 end
 
@@ -167,6 +171,7 @@ end
 local function keep_image(self, target, platform, image)
   local record = { built = true, config = image.config_digest, config_size = image.config_size, platform = platform,
     uid = target.uid, layers = json.array {}, labels = image.labels, size = image.size, shape = image.shape,
+    provenance = image.provenance,
     base = image.base and { name = image.base.name, digest = image.base.digest } }
   for i, layer in ipairs(image.chain) do
     record.layers[i] = { diff_id = layer.diff_id, blob = layer.blob, source = layer.source }
@@ -192,8 +197,9 @@ function Backend:build_target(target)
   local jobs = {}
   for i, platform in ipairs(target.platforms) do
     jobs[i] = function()
+      local began = os.time()
       local built = stages.build(self, target, platform)
-      local image = make_image(self, target, platform, built)
+      local image = make_image(self, target, platform, built, began)
       keep_image(self, target, platform, image)
       result.platforms[i] = { platform = platform, image = image, entries = built.entries }
       result.cached = result.cached + built.counts.cached
@@ -235,7 +241,7 @@ function Backend:build(plan, opts)
   local results, tasks, failed = {}, {}, false
   local order = opts.only or plan.order
   local linked = linked_targets(plan, order)
-  self.siblings, self.done, self.waits, self.uids = {}, {}, {}, plan.order
+  self.siblings, self.done, self.waits, self.uids, self.materials = {}, {}, {}, plan.order, {}
   for _, uid in ipairs(linked) do self.done[uid] = task.future() end
   for _, uid in ipairs(order) do
     self.done[uid] = task.future()
@@ -326,7 +332,8 @@ function Backend:load(target)
       chain = chain:with { diff_id = layer.diff_id, blob = layer.blob, source = layer.source }
     end
     result.platforms[i] = { platform = platform, image = { config_digest = record.config,
-      config_size = record.config_size, chain = chain, labels = record.labels, base = record.base, size = record.size } }
+      config_size = record.config_size, chain = chain, labels = record.labels, base = record.base, size = record.size,
+      provenance = record.provenance } }
     result.size = result.size + (record.size or 0)
   end
   result.image_id = result.platforms[1].image.config_digest
@@ -382,6 +389,11 @@ function Backend:push(results, opts)
   self:push_content(results, opts)
   if not (opts and opts.temp) then self:push_tags(results) end
 end
+
+--- Repositories of a result's tags.
+---@param result table
+---@return string[]
+function Backend:repositories(result) return (output.repositories(result)) end
 
 --- Makes SOCI indexes of a result, before it is pushed.
 ---@param result table

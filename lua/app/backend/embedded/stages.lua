@@ -162,7 +162,7 @@ function M.build(build, target, platform)
     error(result, 0)
   end
   return { state = result.state, chain = result.chain, base = where.base, counts = counts,
-    entries = where.entries }
+    entries = where.entries, containerfile = parsed }
 end
 
 return M
