@@ -41,7 +41,7 @@ function make.image(build, where, value, platform)
   return { image = images.resolve(build, value:match("^docker%-image://(.*)$"), platform, where.target) }
 end
 
-make["oci-layout"] = function(build, _, value, platform)
+make["oci-layout"] = function(build, where, value, platform)
   local dir = value:match("^oci%-layout://(.*)$")
   local path, name = dir:match("^(.-)@(sha%d+:%x+)$")
   if not path then
@@ -52,11 +52,12 @@ make["oci-layout"] = function(build, _, value, platform)
   local found = fail.within(value, layout:resolve(name, platform))
   local image = images.import(build, layout, found, value, platform)
   layout:close()
-  return { image = image }
+  return { image = images.remember(build, where.target, image, platform) }
 end
 
 function make.target(build, where, value, platform)
-  return { image = images.of_target(build, value:match("^target:(.*)$"), platform, where.target) }
+  local image = images.of_target(build, value:match("^target:(.*)$"), platform, where.target)
+  return { image = images.remember(build, where.target, image, platform) }
 end
 
 function make.git(build, where, value)

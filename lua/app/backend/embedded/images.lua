@@ -160,6 +160,7 @@ function M.import(build, layout, found, name, platform)
   return record_to_image(build, record)
 end
 
+-- The image of a reference: another target's, the store's or the registry's.
 local function resolve(build, text, platform, target)
   local ref = fail.within("FROM " .. text, oci.ref(text))
   local name = tostring(ref)
@@ -177,6 +178,18 @@ local function resolve(build, text, platform, target)
   end)
 end
 
+--- Notes that an image went into a target, for its provenance.
+---@param build table
+---@param target string uid
+---@param image table as M.resolve
+---@param platform string
+---@return table image
+function M.remember(build, target, image, platform)
+  build.materials[target] = build.materials[target] or {}
+  build.materials[target][image.name .. "@" .. platform] = { name = image.name, digest = image.digest, platform = platform }
+  return image
+end
+
 --- Resolves an image reference for a platform; once per build. The target's materials remember it.
 ---@param build table the running build
 ---@param text string reference
@@ -184,10 +197,7 @@ end
 ---@param target string uid of the target that asks
 ---@return table image { name, config, chain, digest, image_id, source }
 function M.resolve(build, text, platform, target)
-  local image = resolve(build, text, platform, target)
-  build.materials[target] = build.materials[target] or {}
-  build.materials[target][image.name .. "@" .. platform] = { name = image.name, digest = image.digest, platform = platform }
-  return image
+  return M.remember(build, target, resolve(build, text, platform, target), platform)
 end
 
 --- Makes sure the blob of a pulled layer is in the store; returns its path.

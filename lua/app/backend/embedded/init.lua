@@ -53,7 +53,8 @@ function M.open(opts)
     compression = opts.compression or "gzip", level = output.level(opts.compression or "gzip", opts.level),
     chosen = chosen, tier = chosen.tier, flat = not chosen.overlay, userxattr = chosen.userxattr,
     rootless = chosen.userxattr and chosen.mode ~= "chroot", store = opened, store_dir = opened.dir, trees = {},
-    cache_ttl = opts.args and opts.args.cache_ttl, cpus = process.cpus(), host_platform = M.host_platform(), warned = {}, once = task.once(),
+    cache_ttl = opts.args and opts.args.cache_ttl, cpus = process.cpus(), host_platform = M.host_platform(), warned = {},
+    materials = {}, once = task.once(),
   }, Backend)
   self.shell_on_failure = opts.args and opts.args.shell_on_failure
   self.emit = function(e)

@@ -57,7 +57,7 @@ local function dependencies(build, target, platform)
     local m = materials[key]
     local algorithm, hex = algorithm_and_hex(m.digest or "")
     if hex and (m.platform == platform or m.platform == build.host_platform) then
-      list[#list + 1] = { uri = "docker-image://" .. m.name, digest = { [algorithm] = hex },
+      list[#list + 1] = { uri = m.name:find("^[%w-]+:/") and m.name or "docker-image://" .. m.name, digest = { [algorithm] = hex },
         annotations = { platform = m.platform } }
     end
   end
