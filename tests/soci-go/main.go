@@ -1,6 +1,7 @@
 // soci-read ZTOC LAYER TAR: reads a layer through its zTOC with soci-snapshotter's own library and
 // compares with the tar: every span's digest and bytes, every file as ExtractFile gives it.
 // soci-read --build LAYER ALGORITHM SPAN TOOL OUT: writes the library's zTOC of a layer.
+// soci-read --convert …: see convert.go.
 package main
 
 import (
@@ -44,6 +45,10 @@ func build(args []string) {
 func main() {
 	if len(os.Args) == 7 && os.Args[1] == "--build" {
 		build(os.Args[2:])
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "--convert" {
+		convert(os.Args[2:])
 		return
 	}
 	check(len(os.Args) == 4, "usage: soci-read ZTOC LAYER TAR")

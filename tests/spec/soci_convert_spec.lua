@@ -147,6 +147,28 @@ describe("soci.convert", function()
     assert.equal(0, r.code, r.stdout)
   end)
 
+  it("is what soci-snapshotter makes of it, byte for byte", function()
+    local program = process.which "soci-read"
+    if not program then return print "skipped: needs soci-read (make peers)" end
+    local own = images.layout(dir .. "/peer")
+    local top = images.index(own, "v1", {
+      images.manifest(own, { platform = "linux/amd64", annotations = { note = "a<b&c>\u{2028}é" }, layers = { shared,
+        { { name = "bin/app", data = noise(400000, "b"), pax = { ["SCHILY.xattr.user.x"] = "1" } } },
+        { { name = "small", data = "x" } } } }),
+      images.manifest(own, { platform = "linux/arm64/v8", docker = true, layers = { shared,
+        { { name = "bin/", type = "5" }, { name = "bin/app", data = noise(300000, "c") },
+          { name = "etc/conf", data = noise(200000, "d") } },
+        { media_type = "application/vnd.oci.image.layer.v1.tar", data = require("lib.tar").archive { { name = "plain",
+          data = noise(250000, "p") } } } } }) })
+    local prefetch = { "/bin/app", "etc/conf", "usr/lib", "gone" }
+    local r = run("oci:" .. dir .. "/peer:v1", "oci:" .. dir .. "/peered:v1", { tool = "T", optimizations = { "xattr" },
+      prefetch_files = prefetch })
+    local theirs = assert(process.run { cmd = { program, "--convert", dir .. "/peer", top.digest, "100000", "1000", "T",
+      dir .. "/theirs", table.unpack(prefetch) }, env = { TZ = "UTC" } })
+    assert.equal(0, theirs.code, theirs.stderr)
+    assert.equal(r.digest, theirs.stdout:match "(sha256:%x+)%s*$")
+  end)
+
   it("is a command, with the reference's form too", function()
     local reg <close> = registry.start()
     local repo = reg.host .. "/team/app"
