@@ -71,7 +71,9 @@ static char *copy(const char *s, size_t n) {
 
 static int run_read(struct bk_job *job, struct bk_err *err) {
   struct work *w = (struct work *)job;
-  return bk_sign_key_read(w->pem, w->pem_len, w->password, w->password_len, &w->key, err);
+  int rc = bk_sign_key_read(w->pem, w->pem_len, w->password, w->password_len, &w->key, err);
+  OPENSSL_thread_stop(); /* libuv's threads end unnoticed: leave nothing in them */
+  return rc;
 }
 
 static int done_read(lua_State *L, struct bk_job *job) {
@@ -98,7 +100,9 @@ static int sign_read_key(lua_State *L) {
 
 static int run_write(struct bk_job *job, struct bk_err *err) {
   struct work *w = (struct work *)job;
-  return bk_sign_private_pem(w->own, w->password, w->password_len, &w->out, err);
+  int rc = bk_sign_private_pem(w->own, w->password, w->password_len, &w->out, err);
+  OPENSSL_thread_stop();
+  return rc;
 }
 
 static int done_write(lua_State *L, struct bk_job *job) {
