@@ -1,5 +1,5 @@
 --- `make bench`: our figure and a peer's, same machine, same run, ratios printed. Timings decide nothing.
----   bakery lua tests/bench/run.lua [startup|template|tags|build|push]
+---   bakery lua tests/bench/run.lua [startup|template|tags|soci|build|push]
 package.path = "tests/?.lua"
 local fs = require "bakery.fs"
 local loop = require "bakery.loop"
@@ -123,6 +123,7 @@ local ok, err = pcall(function()
   if not next(wanted) or wanted.startup then bench_startup() end
   if not next(wanted) or wanted.template then dofile "tests/bench/template.lua" end
   if not next(wanted) or wanted.tags then dofile "tests/bench/tags.lua" end
+  if not next(wanted) or wanted.soci then dofile "tests/bench/soci.lua" end
   if not next(wanted) or wanted.build or wanted.push then
     local reg <close> = registry.start {}
     if not next(wanted) or wanted.build then bench_build(reg) end
