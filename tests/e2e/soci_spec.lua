@@ -46,6 +46,8 @@ describe("publish with SOCI", function()
     local doc = json.decode(assert(fs.read(dir .. "/results.json")))
     assert.equal(root.digest, doc.targets[1].digest)
     assert.equal(index.manifests[2].digest, doc.targets[1].soci[1].index)
+    assert.equal(0, bakery(dir, store, "publish").code)
+    assert.equal(root.digest, at:root().digest)
     for i, layer in ipairs(image.layers) do
       local ztoc = at:data(list.layers[i])
       assert.equal(layer.size, assert(soci.read(ztoc)).layer_size)

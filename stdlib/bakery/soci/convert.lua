@@ -1,7 +1,9 @@
 --- Images that lazily loading clients can start early: makes the SOCI index (version 2) of each platform and an
 --- image index that names it, as `soci convert` does (github.com/awslabs/soci-snapshotter), in one pass over
---- each layer and without files in between. What differs from that tool: attestation manifests keep their
---- annotations, and these follow the new digests; artifacts in the index stay as they are.
+--- each layer and without files in between. The result is that tool's, byte for byte, but for attestation
+--- manifests, which keep their annotations and follow the new digests, and artifacts, which stay as they are.
+--- As there, every image manifest becomes an OCI one while the media types of layers stay. Digests change: sign
+--- afterwards.
 local digest = require "bakery.digest"
 local err = require "bakery.error"
 local fs = require "bakery.fs"
