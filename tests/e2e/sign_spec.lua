@@ -61,6 +61,13 @@ RUN echo $FLAVOUR > /flavour
     local r = bakery(0, "publish", "--sign-key", dir .. "/k.key", "--attest-results", dir .. "/test.json", "--results",
       dir .. "/publish.json")
     assert.is_nil((r.stdout .. r.stderr):find("pw-of-key", 1, true))
+    for _, where in ipairs { dir, world.state, store .. "/logs" } do -- nothing written tells the password or the key
+      for _, e in ipairs(fs.walk(where) or {}) do
+        local text = e.type == "file" and fs.read(where .. "/" .. e.path) or ""
+        assert.is_nil(text:find("pw-of-key", 1, true), e.path)
+        assert.is_nil(text:find("BEGIN EC PRIVATE", 1, true) or text:find("BEGIN PRIVATE", 1, true), e.path)
+      end
+    end
     local client = assert(oci.client())
     local ref = reg.host .. "/team/app:latest"
     local verified = image.verify { client = client, ref = ref, key = public, recursive = true }
