@@ -183,6 +183,11 @@ end
 ---@return table doc
 function M.plan_document(values)
   local plans = require "app.plan"
+  for _, name in ipairs { "base_ref", "changed_files_from" } do
+    if values.given and values.given[name] then
+      M.warn(values, { ("--%s is ignored: the plan file says what there is to do"):format(name:gsub("_", "-")) })
+    end
+  end
   local doc = fail.check(plans.read(values.plan_file))
   local narrowed, err_or_skipped = plans.narrow(doc, values)
   doc = fail.check(narrowed, err_or_skipped)

@@ -118,6 +118,9 @@ describe("ci matrix", function()
       (rows { "--image-version", "2", "--plan-file", dir .. "/plan.json" }))
     local r = world.bakery { "get", "tags", "--output", "uid", "--image-name", "extra", "--plan-file", dir .. "/plan.json" }
     assert.same({ "app-extra-7-0-0-debian-12" }, { (next(json.decode(r.stdout))) })
+    r = world.bakery { "ci", "matrix", "--plan-file", dir .. "/plan.json", "--base-ref", "main" }
+    assert.equal(6, #json.decode(r.stdout))
+    assert.truthy(r.stderr:find("--base-ref is ignored", 1, true), r.stderr)
     r = world.bakery { "get", "targets", "--image-platform", "arm64", "--plan-file", dir .. "/plan.json" }
     assert.equal(4, select(2, r.stdout:gsub("\n", "")), r.stdout .. r.stderr)
   end)
