@@ -29,6 +29,8 @@ RUN echo $HOME > /tmp/home; cat /mine >> /tmp/home; ! touch /no 2>/dev/null
 
 local SIMPLE = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nWORKDIR /w/x\nCOPY --chown=app:staff one /one\nRUN echo a > b && ln -s b c\n"
 
+local OWNED = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN echo x > /x; chown app:staff /x\nRUN test -e /x\n"
+
 local COPIES = [[
 FROM scratch AS one
 COPY --chmod=600 one /one
@@ -52,7 +54,7 @@ describe("the privilege ladder", function()
 
   setup(function()
     if not (root and gcc and setpriv) then return end
-    dir = world.project { app = TEXT, simple = SIMPLE, copies = COPIES }
+    dir = world.project { app = TEXT, simple = SIMPLE, copies = COPIES, owned = OWNED }
     world.write(dir, { ["opt/a/x"] = "1\n", ["opt/b/x"] = "2\n", one = "1" })
     assert(fs.link(dir .. "/opt/a/x", dir .. "/opt/hard"))
     fs.chmod(dir .. "/base/tmp", 1023)
@@ -258,6 +260,16 @@ describe("the privilege ladder", function()
     if not ok then error(err, 0) end
   end)
 
+  tier_it("warns that one id loses the owners that RUN sets, and does not take its results for others", function()
+    local r = build("owned", NOBODY .. " CMD")
+    assert.equal(0, r.code, r.stderr)
+    assert.truthy(r.stderr:find("owned/1.0.0/Containerfile:4: tier E (rootless-single): owners that RUN sets are not kept; tier D "
+      .. "keeps them, but no range for nobody in /etc/subuid", 1, true), r.stderr)
+    local _, count = r.stderr:gsub("owners that RUN sets are not kept", "")
+    assert.equal(1, count)
+    assert.not_equal(build("owned").digest, r.digest)
+  end)
+
   tier_it("names the RUN that nobody at all cannot do, and what is missing", function()
     local r = build("simple", confine .. " unshare,mount " .. NOBODY .. " CMD")
     assert.equal(2, r.code, r.stderr)
@@ -335,7 +347,7 @@ describe("the privilege ladder", function()
         text = text .. ("RUN sleep %s & cp -r /bin /b2\nRUN --mount=type=cache,target=/c date >> /c/x; cp -r /b2 /b3; rm -rf /b2\n"):format(marker)
       end
       world.write(own, { ["bakery.yaml"] = fs.read(dir .. "/bakery.yaml"), ["app/1.0.0/Containerfile"] = text,
-        ["copies/1.0.0/Containerfile"] = "FROM scratch\n", ["simple/1.0.0/Containerfile"] = "FROM scratch\n" })
+        ["copies/1.0.0/Containerfile"] = "FROM scratch\n", ["owned/1.0.0/Containerfile"] = "FROM scratch\n", ["simple/1.0.0/Containerfile"] = "FROM scratch\n" })
       world.run { "cp", "-a", dir .. "/base", dir .. "/opt", own }
       fs.chmod(own, 493)
       if case[2] and case[2]:find "reuid" then world.run { "chown", "65534:65534", home } end

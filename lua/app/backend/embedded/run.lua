@@ -18,6 +18,19 @@ local M = {}
 
 local TAIL_LINES = 20
 
+--- What the keys of commands hold of how they are run: with one id the owners they set are lost, which
+--- no cache may hand to others.
+function M.security(build) return build.tier == "E" and build.security .. ", one id" or build.security end
+
+local function warn_single(build, where, step)
+  if build.tier ~= "E" or build.warned_single then return end
+  build.warned_single = true
+  local better
+  for _, t in ipairs(build.chosen.tries) do if t.tier == "D" then better = t end end
+  build:warn(where.target, where.file .. ":" .. step.line, "tier E (rootless-single): owners that RUN sets are not kept"
+    .. (better and ("; tier D keeps them, but " .. better.why .. " (" .. better.fix .. ")") or ""))
+end
+
 --- Raises when the step cannot run here at all.
 ---@param network string
 function M.check(build, where, step, network)
@@ -27,6 +40,7 @@ function M.check(build, where, step, network)
     once.fail(where, step, { class = "usage", code = "build.no_emulator",
       message = "cannot run " .. where.platform .. " programs on " .. build.host_platform .. ": " .. why, hint = hint })
   end
+  warn_single(build, where, step)
 end
 
 -- Reads the command's output line by line into the log, keeping the last lines for the error.

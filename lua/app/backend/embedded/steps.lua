@@ -52,7 +52,7 @@ function M.run(build, where, step, chain)
     local names = {}
     for i, line in ipairs(mounts.hosts(where.hosts)) do names[i] = line:match("^[^=]*") end
     local key, inputs = keys.run { platform = where.platform, parent = chain.id, argv = step.argv, env = step.env,
-      cwd = step.cwd, user = step.user, network = network, security = build.security, mounts = content,
+      cwd = step.cwd, user = step.user, network = network, security = run.security(build), mounts = content,
       files = step.files, hosts = names, epoch = build.epoch, salt = where.salt(step) }
     trace.note(where, step, key, inputs)
     return once.run(build, where, key, function(tmp)
