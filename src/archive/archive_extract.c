@@ -277,7 +277,7 @@ static int put_special(struct bk_extractor *x, const char *name, const struct bk
                        struct bk_err *err) {
   bool device = e->type == BK_TAR_CHAR || e->type == BK_TAR_BLOCKDEV;
   bool whiteout = e->type == BK_TAR_CHAR && !e->devmajor && !e->devminor;
-  if (device && !whiteout && x->opts.rootless && !(bk_ids() & BK_IDS_ALL))
+  if (device && !whiteout && x->opts.rootless && !(bk_ids() & (BK_IDS_ALL | BK_IDS_DEVICES)))
     return bk_fail(err, BK_BUILD, "archive.device",
                    "device node %u:%u cannot be created without root privileges", e->devmajor,
                    e->devminor);

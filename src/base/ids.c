@@ -111,10 +111,16 @@ static int keep_access(int fd, const struct stat *st) {
   return (st->st_mode & 07777) == want ? 0 : fchmod(fd, want);
 }
 
+/* A file that stands for a device, in a tier where other files need no record. */
+static bool is_device(int fd, struct record *r) {
+  return get_record(fd, r) && (S_ISCHR(r->mode) || S_ISBLK(r->mode));
+}
+
 int bk_fchown(int fd, uid_t uid, gid_t gid) {
-  if (!(level & (BK_IDS_OWNERS | BK_IDS_ALL))) return fchown(fd, uid, gid);
   struct record r, old;
   struct stat st;
+  if (!(level & (BK_IDS_OWNERS | BK_IDS_ALL)) && !(level & BK_IDS_DEVICES && is_device(fd, &r)))
+    return fchown(fd, uid, gid);
   if (current(fd, &r, &st)) return -1;
   if (uid != (uid_t)-1) r.uid = uid;
   if (gid != (gid_t)-1) r.gid = gid;
@@ -142,10 +148,12 @@ static int chown_special(int dirfd, const char *name, const struct stat *st, uid
 }
 
 int bk_fchownat(int dirfd, const char *name, uid_t uid, gid_t gid, int flags) {
-  if (!(level & (BK_IDS_OWNERS | BK_IDS_ALL))) return fchownat(dirfd, name, uid, gid, flags);
-  if (!*name) return bk_fchown(dirfd, uid, gid);
   struct stat st;
+  if (!(level & (BK_IDS_OWNERS | BK_IDS_ALL | BK_IDS_DEVICES))) return fchownat(dirfd, name, uid, gid, flags);
+  if (!*name) return bk_fchown(dirfd, uid, gid);
   if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW)) return -1;
+  if (!(level & (BK_IDS_OWNERS | BK_IDS_ALL)) && !(S_ISREG(st.st_mode) && st.st_size == 0))
+    return fchownat(dirfd, name, uid, gid, flags);
   if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
     return level & BK_IDS_ALL ? chown_special(dirfd, name, &st, uid, gid) : 0;
   cleanup_close int fd = open_file(dirfd, name);
@@ -153,9 +161,13 @@ int bk_fchownat(int dirfd, const char *name, uid_t uid, gid_t gid, int flags) {
 }
 
 int bk_fchmod(int fd, mode_t mode) {
-  if (!(level & BK_IDS_ALL)) return fchmod(fd, mode);
   struct record r;
   struct stat st;
+  if (level & BK_IDS_DEVICES && is_device(fd, &r)) {
+    r.mode = (r.mode & S_IFMT) | (mode & 07777);
+    return set_record(fd, &r);
+  }
+  if (!(level & BK_IDS_ALL)) return fchmod(fd, mode);
   if (current(fd, &r, &st) || keep_access(fd, &st)) return -1;
   r.mode = (r.mode & S_IFMT) | (mode & 07777);
   if (set_record(fd, &r)) return -1;
@@ -164,9 +176,10 @@ int bk_fchmod(int fd, mode_t mode) {
 }
 
 int bk_fchmodat(int dirfd, const char *name, mode_t mode) {
-  if (!(level & BK_IDS_ALL)) return fchmodat(dirfd, name, mode, 0);
   struct stat st;
+  if (!(level & (BK_IDS_ALL | BK_IDS_DEVICES))) return fchmodat(dirfd, name, mode, 0);
   if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW)) return -1;
+  if (!(level & BK_IDS_ALL) && !(S_ISREG(st.st_mode) && st.st_size == 0)) return fchmodat(dirfd, name, mode, 0);
   if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) return fchmodat(dirfd, name, mode, 0);
   cleanup_close int fd = open_file(dirfd, name);
   return fd < 0 ? -1 : bk_fchmod(fd, mode);
@@ -176,7 +189,8 @@ int bk_fchmodat(int dirfd, const char *name, mode_t mode) {
 
 int bk_mknodat(int dirfd, const char *name, mode_t mode, dev_t dev) {
   bool device = S_ISCHR(mode) || S_ISBLK(mode), whiteout = S_ISCHR(mode) && dev == 0;
-  if (!(device && level & BK_IDS_ALL) && !(whiteout && level & BK_IDS_MARKS))
+  bool record = device && (whiteout ? level & (BK_IDS_ALL | BK_IDS_MARKS) : level & (BK_IDS_ALL | BK_IDS_DEVICES));
+  if (!record)
     return mknodat(dirfd, name, mode, dev);
   struct record r = {.mode = mode, .major = major(dev), .minor = minor(dev)};
   return stand_in(dirfd, name, &r, "", 0);

@@ -13,6 +13,7 @@
 enum {
   BK_IDS_OWNERS = 1, /* one id only: owners of files and directories are recorded */
   BK_IDS_ALL = 2,    /* no privileges: modes, devices and owners of symlinks too */
+  BK_IDS_DEVICES = 8, /* a user namespace: device nodes */
   BK_IDS_MARKS = 4,  /* no whiteout devices here (overlayfs): an empty file with a record */
 };
 void bk_ids_set(unsigned flags);

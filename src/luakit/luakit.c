@@ -277,6 +277,6 @@ int bk_lua_record_ids(lua_State *L) {
   static const char *const words[] = {"none", "owners", "all", NULL};
   static const unsigned flags[] = {0, BK_IDS_OWNERS, BK_IDS_ALL};
   unsigned set = flags[luaL_checkoption(L, 1, NULL, words)];
-  bk_ids_set(set | (lua_toboolean(L, 2) ? BK_IDS_MARKS : 0));
+  bk_ids_set(set | (lua_toboolean(L, 2) ? BK_IDS_MARKS : 0) | (lua_toboolean(L, 3) ? BK_IDS_DEVICES : 0));
   return 0;
 }

@@ -65,8 +65,8 @@ void bk_sink_class(lua_State *L, const char *tname);
  * then. Raises when it is no sink or somebody feeds it already. */
 struct bk_sink *bk_sink_take(lua_State *L, int idx);
 
-/* f(what, marks): what layers cannot hold here is kept in attributes (base/ids.h). what: "none",
- * "owners" or "all"; marks: whiteouts too. For each module that writes or reads layers. */
+/* f(what, marks, devices): what layers cannot hold here is kept in attributes (base/ids.h). what: "none",
+ * "owners" or "all"; marks: whiteouts too; devices: device nodes too. For each module that writes or reads layers. */
 int bk_lua_record_ids(lua_State *L);
 
 #endif

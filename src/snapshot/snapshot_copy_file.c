@@ -215,7 +215,7 @@ static int put_special(struct bk_copy *c, const struct bk_target *t, const struc
   if (bk_is_whiteout(st))
     return bk_fail(err, BK_BUILD, "snapshot.bad_name",
                    "copy to '/%s': a character device 0:0 marks a deletion in layers", t->path);
-  if (device && c->opts->rootless)
+  if (device && c->opts->rootless && !(bk_ids() & (BK_IDS_ALL | BK_IDS_DEVICES)))
     return bk_fail(err, BK_BUILD, "snapshot.device",
                    "copy to '/%s': a device node cannot be created without root privileges",
                    t->path);

@@ -141,6 +141,7 @@ function Writer:close() end
 --- before the first layer, alike in bakery.archive and bakery.snapshot.
 ---@param what "none"|"owners"|"all" owners: there is one id only; all: no privileges at all
 ---@param marks? boolean whiteouts too (a store on overlayfs)
-function archive.record_ids(what, marks) end
+---@param devices? boolean device nodes too (a user namespace)
+function archive.record_ids(what, marks, devices) end
 
 return archive

@@ -203,6 +203,7 @@ function Placed:close() end
 --- before the first layer, alike in bakery.archive and bakery.snapshot.
 ---@param what "none"|"owners"|"all" owners: there is one id only; all: no privileges at all
 ---@param marks? boolean whiteouts too (a store on overlayfs)
-function snapshot.record_ids(what, marks) end
+---@param devices? boolean device nodes too (a user namespace)
+function snapshot.record_ids(what, marks, devices) end
 
 return snapshot

@@ -58,7 +58,11 @@ describe("the privilege ladder", function()
     world.write(dir, { ["opt/a/x"] = "1\n", ["opt/b/x"] = "2\n", one = "1" })
     assert(fs.link(dir .. "/opt/a/x", dir .. "/opt/hard"))
     fs.chmod(dir .. "/base/tmp", 1023)
-    world.run { "tar", "-C", dir, "--owner=5", "--group=6", "--mtime=@1", "-cf", dir .. "/a.tar", "opt" }
+    assert(fs.mkdir(dir .. "/nodes"))
+    world.run { "mknod", "-m", "640", dir .. "/nodes/disk", "b", "8", "1" }
+    world.run { "mknod", "-m", "666", dir .. "/nodes/null", "c", "1", "3" }
+    world.run { "tar", "-C", dir, "--owner=5", "--group=6", "--mtime=@1", "-cf", dir .. "/a.tar", "opt", "nodes" }
+    world.run { "rm", "-r", dir .. "/nodes" }
     bin = world.tmp()
     assert(fs.copy(world.bin, bin .. "/bakery"))
     fs.chmod(bin .. "/bakery", 493)
@@ -125,13 +129,14 @@ describe("the privilege ladder", function()
     .. "/etc/subuid; mount --bind /tmp/subid.$$ /etc/subgid; rm /tmp/subid.$$; exec " .. NOBODY .. " CMD")
 
   for _, case in ipairs {
+    { "C", "root with Docker's capabilities", "setpriv " .. DOCKER .. " CMD", { "copies" } },
     { "D", "a user with subordinate ids", RANGE, { "app", "simple", "copies" } },
     { "E", "a user without", NOBODY .. " CMD", { "simple", "copies" } },
     { "E", "root with one id", nil, { "simple", "copies" }, "--isolation", "rootless-single" },
     { "G", "nobody at all", "CONFINE unshare,mount " .. NOBODY .. " CMD", { "copies" } },
     { "G", "root without capabilities", "CONFINE unshare,mount setpriv --bounding-set=-all CMD", { "copies" } },
     { "G", "a user, forced", NOBODY .. " CMD", { "copies" }, "--isolation", "copy-only" },
-    { "F", "no device nodes", "CONFINE unshare,mount,mknod setpriv " .. DOCKER .. " CMD", { "copies", "simple" } },
+    { "F", "no device nodes", "CONFINE unshare,mount,mknod setpriv " .. DOCKER .. " CMD", { "simple" } },
   } do
     for _, image in ipairs(case[4]) do
       tier_it(("tier %s (%s) gives the same image (%s)"):format(case[1], case[2], image), function()
@@ -347,7 +352,8 @@ describe("the privilege ladder", function()
         text = text .. ("RUN sleep %s & cp -r /bin /b2\nRUN --mount=type=cache,target=/c date >> /c/x; cp -r /b2 /b3; rm -rf /b2\n"):format(marker)
       end
       world.write(own, { ["bakery.yaml"] = fs.read(dir .. "/bakery.yaml"), ["app/1.0.0/Containerfile"] = text,
-        ["copies/1.0.0/Containerfile"] = "FROM scratch\n", ["owned/1.0.0/Containerfile"] = "FROM scratch\n", ["simple/1.0.0/Containerfile"] = "FROM scratch\n" })
+        ["copies/1.0.0/Containerfile"] = "FROM scratch\n",
+        ["owned/1.0.0/Containerfile"] = "FROM scratch\n", ["simple/1.0.0/Containerfile"] = "FROM scratch\n" })
       world.run { "cp", "-a", dir .. "/base", dir .. "/opt", own }
       fs.chmod(own, 493)
       if case[2] and case[2]:find "reuid" then world.run { "chown", "65534:65534", home } end
@@ -370,7 +376,6 @@ describe("the privilege ladder", function()
       end
       local r = process.run(command(build_words))
       assert.equal(0, r.code, r.stderr)
-      assert.truthy(case[1] == "G" or r.code == 0)
       r = process.run(command { "store", "check", "--store", home .. "/store", table.unpack(case, 3) })
       assert.equal(0, r.code, r.stdout .. r.stderr)
       assert.same({}, fs.list(home .. "/store/tmp"))

@@ -89,7 +89,7 @@ function M.enter(opts)
   make_dir(dir)
   local chosen = fail.check(sandbox.enter { isolation = isolation ~= "" and isolation or nil, dir = fs.realpath(dir) })
   local recorded = chosen.mode == "copy-only" and "all" or chosen.mode == "rootless-single" and "owners" or "none"
-  for _, module in ipairs { archive, snapshot } do module.record_ids(recorded, not chosen.marks) end
+  for _, module in ipairs { archive, snapshot } do module.record_ids(recorded, not chosen.marks, chosen.userxattr and chosen.tier < "F") end
   local opened, err = store.open(dir, { create = true, mode = chosen.ids })
   if not opened and err.code == "store.mode" and not opts.store and not (env and env ~= "") then
     dir = dir .. "-" .. chosen.ids
