@@ -42,19 +42,28 @@ function M.project(values)
   return project
 end
 
+local function lookups(values, project)
+  if not project._lookups then
+    project._lookups = require("app.lookup").open(project, { offline = values.offline, locked = values.locked,
+      warn = function(text) M.warn(values, { text }) end,
+      note = values.verbose and function(text) io.stderr:write(text, "\n") end or nil })
+  end
+  return project._lookups
+end
+
 --- The look-ups of a project: dependency and development versions. Opened when the first is needed.
 ---@param values table parsed options (offline, locked, quiet, verbose)
 ---@param project table
 ---@return fun(request: table): table|nil, table|nil resolver as app.plan and app.project take it
 function M.resolver(values, project)
-  return function(request)
-    if not project._lookups then
-      project._lookups = require("app.lookup").open(project, { offline = values.offline, locked = values.locked,
-        warn = function(text) M.warn(values, { text }) end,
-        note = values.verbose and function(text) io.stderr:write(text, "\n") end or nil })
-    end
-    return project._lookups.resolver(request)
-  end
+  return function(request) return lookups(values, project).resolver(request) end
+end
+
+-- Options of app.plan: look-ups of the project, --explain.
+local function with_lookups(values, project)
+  return { resolver = M.resolver(values, project), explain = values.explain, prefetch = function(requests)
+    if #requests > 1 then lookups(values, project):prefetch(requests) end
+  end }
 end
 
 --- Seconds that timestamps are clamped to, or nil: SOURCE_DATE_EPOCH, or the commit time with --reproducible.
@@ -149,7 +158,7 @@ end
 function M.selections(values)
   local project = M.project(values)
   local list, warnings, skipped = require("app.plan").select(project, filters_of(values, project),
-    { resolver = M.resolver(values, project), explain = values.explain })
+    with_lookups(values, project))
   list = fail.check(list, warnings)
   M.warn(values, warnings)
   explain(values, skipped)
@@ -170,7 +179,7 @@ end
 local function project_targets(values)
   local project = M.project(values)
   local targets, warnings, skipped = require("app.plan").targets(project, filters_of(values, project),
-    { resolver = M.resolver(values, project), explain = values.explain })
+    with_lookups(values, project))
   if not targets and tostring(warnings.code):find "^template" then warnings.class = "usage" end
   targets = fail.check(targets, warnings)
   M.warn(values, warnings)

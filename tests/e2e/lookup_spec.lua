@@ -99,6 +99,13 @@ describe("constraints of a matrix", function()
     assert.are.equal(8, run(dir, "plan", "--matrix-versions", "include", "--image-name", "other").code)
     assert.are.same({}, site:requests())
   end)
+  it("are looked up side by side", function()
+    local dir = project(MATRIX)
+    site:set { ["versions.json"] = { together = 2 }, ["/acme/tool/releases"] = { together = 2 } } -- no second page
+    good(dir, "get", "targets", "--matrix-versions", "include")
+    env.XDG_CACHE_HOME = dir .. "/.other"
+    good(dir, "lock")
+  end)
   it("name dependency, URL and place when the look-up fails", function()
     for _, case in ipairs { { { status = 404 }, "answers 404" }, { { body = "<html>" }, "no JSON" }, { { cut = 9 }, "" },
       { { loop = true }, "redirect" } } do

@@ -4,7 +4,8 @@ upstream_server.py DIR: prints its port. https://HOST/PATH?QUERY is asked as /HO
 file DIR/site/HOST/PATH@QUERY, DIR/site/HOST/PATH, or index.json in that directory. Answers carry an
 ETag and honour If-None-Match. Every request is a line of DIR/requests.jsonl. DIR/quirks.json maps a
 part of a path to what happens instead: {"status": 404}, {"body": text}, {"cut": bytes},
-{"huge": bytes}, {"hang": true}, {"loop": true}, {"headers": {…}}; it is read before every request.
+{"huge": bytes}, {"hang": true}, {"loop": true}, {"headers": {…}}, {"together": n} (answered when n such
+requests are there at the same time, else with 500); it is read before every request.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ import urllib.parse
 DIR = sys.argv[1]
 LOCK = threading.Lock()
 END = threading.Event()
+BARRIERS = {}
 
 
 def quirk_for(path):
@@ -67,6 +69,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         quirk = quirk_for(self.path)
         if quirk.get("hang"):
             END.wait(60)
+        if "together" in quirk:
+            with LOCK:
+                barrier = BARRIERS.setdefault(quirk["together"], threading.Barrier(quirk["together"]))
+            try:
+                barrier.wait(10)
+            except threading.BrokenBarrierError:
+                return self.answer(500, b"alone\n")
         if quirk.get("loop"):
             return self.answer(302, b"", {"Location": self.path})
         if "huge" in quirk:

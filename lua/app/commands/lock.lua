@@ -1,4 +1,6 @@
 --- `bakery lock`: looks up everything that bakery.yaml leaves to look-ups and pins it in bakery.lock.
+local constraints = require "app.project.constraints"
+local devs = require "app.project.devs"
 local fail = require "app.fail"
 local fs = require "bakery.fs"
 local json = require "bakery.json"
@@ -7,40 +9,27 @@ local session = require "app.session"
 
 local M = {}
 
-local NEWEST = { latest = true, count = 1 }
-
 --- Every look-up of a project: { key=, name=, request=, os=|nil, entry= } in the order of the file. Pinned
 --- entries (version_override) need none.
 ---@param project table
 ---@return table[]
 function M.needed(project)
   local out, seen = {}, {}
-  local function add(item)
-    local id = item.key .. "\0" .. (item.os and item.os.name or "")
-    if not seen[id] then out[#out + 1] = item end
+  local function add(entry, request, key, name, os)
+    local id = key .. "\0" .. (os and os.name or "")
+    if not seen[id] then out[#out + 1] = { key = key, name = name, request = request, os = os, entry = entry } end
     seen[id] = true
   end
-  local function versions(entry, constraint)
-    local request = { kind = "versions", dependency = entry.dependency, from = entry.from,
-      prerelease = entry.prerelease == true, constraint = constraint }
-    add { key = locks.versions_key(request), name = entry.dependency, request = request, entry = entry }
-  end
+  local function versions(entry, request) add(entry, request, locks.versions_key(request), entry.dependency) end
   for _, image in ipairs(project.images) do
     for _, list in ipairs { image.matrix and image.matrix.dependency_constraints or {}, image.dependency_constraints } do
-      for _, entry in ipairs(list) do
-        local c = entry.constraint
-        versions(entry, { latest = c.latest, count = c.count, max = c.max, min = c.min })
-      end
+      for _, entry in ipairs(list) do versions(entry, constraints.request(entry)) end
     end
     for _, entry in ipairs(image.dev_versions) do
-      if entry.source_type == "dependency" and not entry.version_override then
-        versions(entry, NEWEST)
-      elseif not entry.version_override then
-        local request = { kind = "stream", product = entry.product, channel = entry.channel,
-          release_branch = entry.release_branch }
-        for _, os in ipairs(entry.os) do
-          add { key = locks.stream_key(request), name = entry.product, request = request, os = os, entry = entry }
-        end
+      local request = devs.request(entry)
+      if request and request.kind == "versions" then versions(entry, request) end
+      for _, os in ipairs(request and request.oses or {}) do
+        add(entry, request, locks.stream_key(request), entry.product, os)
       end
     end
   end
@@ -48,7 +37,7 @@ function M.needed(project)
 end
 
 local function located(project, item, err)
-  return require("app.project.constraints").located(project.source, item.entry, err)
+  return constraints.located(project.source, item.entry, err)
 end
 
 -- What one look-up gives now; raises what goes wrong.
@@ -59,7 +48,7 @@ local function look_up(project, lookup, item)
     if err.code == "resolver.none" then return false end
     fail.raise(located(project, item, err))
   end
-  local found, err = require("app.project.constraints").choose(item.entry, item.request.constraint, lookup.resolver)
+  local found, err = constraints.choose(item.entry, item.request.constraint, lookup.resolver)
   if not found then fail.raise(located(project, item, err)) end
   return found
 end
@@ -144,13 +133,14 @@ local function make(project, values, old, needed)
   local lookup = require("app.lookup").open(project, { offline = values.offline, live = true,
     warn = function(text) io.stderr:write("warning: ", text, "\n") end })
   new.notes = old and old.notes or new.notes
-  for _, item in ipairs(needed) do
+  local values_of = require("bakery.task").map(needed, 8, function(item)
     local value = old and kept(old, item)
     local anew = not holds(item, value) or not wanted and not values.keep
       or wanted and (wanted[item.name] or wanted[item.key])
     if anew then value = look_up(project, lookup, item) end
-    store(new, item, value)
-  end
+    return { value }
+  end)
+  for i, item in ipairs(needed) do store(new, item, values_of[i][1]) end
   return new
 end
 

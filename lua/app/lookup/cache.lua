@@ -6,6 +6,7 @@ local errors = require "bakery.error"
 local fs = require "bakery.fs"
 local http = require "bakery.http"
 local json = require "bakery.json"
+local task = require "bakery.task"
 
 local M = {}
 
@@ -46,7 +47,7 @@ function M.open(opts)
   table.sort(prefixes, function(a, b) return #a > #b or #a == #b and a < b end)
   return setmetatable({ dir = opts.dir, ttl = opts.ttl or M.TTL, offline = opts.offline == true,
     timeout = opts.timeout or M.TIMEOUT, mirrors = opts.mirrors or {}, prefixes = prefixes, warn = opts.warn,
-    now = opts.now or os.time, memo = {} }, Cache)
+    now = opts.now or os.time, once = task.once() }, Cache)
 end
 
 --- The URL that is really asked: the longest mirrored prefix replaced.
@@ -114,8 +115,7 @@ local function offline_error(what)
 end
 
 -- The answer under a key: kept, or from `fetch(old)`, which gives an answer, "same" or nil, err.
-function Cache:answer(key, what, fetch)
-  if self.memo[key] then return self.memo[key] end
+local function find(self, key, what, fetch)
   local old = self:read(key)
   if not old and self.offline then return nil, offline_error(what) end
   if not old or not (self.offline or fresh(self, old)) then
@@ -133,8 +133,13 @@ function Cache:answer(key, what, fetch)
     end
     old = new
   end
-  self.memo[key] = old
   return old
+end
+
+-- As find, once in this process, however many tasks ask at the same time.
+function Cache:answer(key, what, fetch)
+  local result = self.once:run(key, function() return table.pack(find(self, key, what, fetch)) end)
+  return result[1], result[2]
 end
 
 -- Tokens for GitHub's interface: our own wherever a mirror leads, the common ones to GitHub only.

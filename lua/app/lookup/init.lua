@@ -7,6 +7,7 @@ local errors = require "bakery.error"
 local fail = require "app.fail"
 local locks = require "app.lookup.lock"
 local resolver = require "bakery.resolver"
+local task = require "bakery.task"
 local version = require "bakery.version"
 
 local M = {}
@@ -70,7 +71,7 @@ function M.open(project, opts)
   if not opts.live then lock, err = locks.read(project.dir) end
   if err then error(err, 0) end
   local self = setmetatable({ project = project, cache = answers, lock = lock, locked = opts.locked == true,
-    warn = opts.warn, note = opts.note or function() end, memo = {}, told = {} }, Lookup)
+    warn = opts.warn, note = opts.note or function() end, done = task.once(), told = {} }, Lookup)
   self.io = {
     get = function(url, o) return answers:get(url, o) end,
     head = function(url) return answers:head(url) end,
@@ -83,13 +84,19 @@ function M.open(project, opts)
   return self
 end
 
+-- fn() once per key in this process; tasks that ask at the same time share it.
 local function once(self, key, fn)
-  local kept = self.memo[key]
-  if not kept then
-    kept = table.pack(fn())
-    self.memo[key] = kept
-  end
+  local kept = self.done:run(key, function() return table.pack(fn()) end)
   return table.unpack(kept, 1, kept.n)
+end
+
+local SIDE_BY_SIDE = 8
+
+--- Makes look-ups that will be asked for soon side by side. What goes wrong is said when they are.
+---@param requests table[] as self.resolver takes them
+function Lookup:prefetch(requests)
+  if #requests < 2 then return end
+  task.map(requests, SIDE_BY_SIDE, function(request) self.resolver(request) end)
 end
 
 -- An error with the dependency or product in front.
@@ -112,6 +119,7 @@ function Lookup:available(request)
     local list, err = resolver.versions({ resolver = name, argument = argument ~= "" and argument or nil,
       name = request.dependency, prerelease = request.prerelease }, self.io)
     if not list then return nil, named(request.dependency, err) end
+    self.note(("%s: %d versions known"):format(request.dependency, #list))
     return list
   end)
 end
@@ -152,9 +160,7 @@ function Lookup:versions(request)
     local err = self:missing(key, key)
     if err then return nil, err end
   end
-  local list, err = self:available(request)
-  if list then self.note(("%s: %d versions known"):format(request.dependency, #list)) end
-  return list, err
+  return self:available(request)
 end
 
 -- --- products -------------------------------------------------------------------------------------------
@@ -172,6 +178,7 @@ function Lookup:build(request, os)
     local found, err = resolver.build({ resolver = request.product, name = request.product,
       channel = request.channel, branch = request.release_branch, pin = request.version }, os, self.io)
     if not found then return nil, named(request.product, err) end
+    self.note(("%s %s for %s: %s"):format(request.product, request.channel, os.name, found.version))
     return found
   end)
 end
@@ -218,7 +225,6 @@ function Lookup:stream(request)
     end
   end
   if not out.version then return nil, first_error end
-  self.note(("%s %s: %s"):format(request.product, request.channel, out.version))
   return out
 end
 

@@ -25,6 +25,7 @@ local M = {
 
 ---@class app.plan.options
 ---@field resolver function|nil look-ups of dependency and development versions
+---@field prefetch fun(requests: table[])|nil told which look-ups will follow
 ---@field env (fun(name: string): string|nil)|nil default os.getenv
 ---@field created string|nil fixed creation time, RFC 3339
 ---@field revision string|false|nil commit; false for none; default HEAD of the project's work tree

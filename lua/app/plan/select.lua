@@ -1,5 +1,6 @@
 --- The one selector: which versions, variants, operating systems and platforms the filters leave.
 --- Every command selects through this module.
+local constraints = require "app.project.constraints"
 local devs = require "app.project.devs"
 local devspec = require "app.project.devspec"
 local expr = require "app.plan.expr"
@@ -278,10 +279,32 @@ function Run:image(image)
   return true
 end
 
+-- Look-ups that the chosen images will need, for Run.prefetch. A dev-spec asks for others, and a
+-- change set may need fewer: nothing is foreseen then.
+function Run:requests(images)
+  local f, out = self.filters, {}
+  local function constraints_of(list)
+    for _, entry in ipairs(list) do out[#out + 1] = constraints.request(entry) end
+  end
+  for _, image in ipairs(images) do
+    local skipped = image.matrix and f.matrix_versions == "exclude" or not image.matrix and f.matrix_versions == "only"
+    if not skipped and image.matrix and f.dev_versions ~= "only" then constraints_of(image.matrix.dependency_constraints) end
+    local any = false
+    for _, entry in ipairs(not skipped and f.dev_versions ~= "exclude" and image.dev_versions or {}) do
+      if not f.channel or entry.channel == f.channel then
+        any = true
+        out[#out + 1] = devs.request(entry)
+      end
+    end
+    if any then constraints_of(image.dependency_constraints) end
+  end
+  return out
+end
+
 --- Applies the filters to a project.
 ---@param project table
 ---@param filters app.plan.filters|nil
----@param opts {resolver: function|nil, explain: boolean|nil}|nil
+---@param opts {resolver: function|nil, prefetch: function|nil, explain: boolean|nil}|nil
 ---@return table[]|nil selections {image, version, variant, os, platforms} in file order
 ---@return table warnings_or_err
 ---@return table[]|nil skipped {what, reason} with opts.explain
@@ -298,6 +321,13 @@ function M.run(project, filters, opts)
     warnings = problems.list(),
   }, Run)
   run:general_warnings()
+  if opts.prefetch and not prepared.changes and not prepared.dev_spec then
+    local chosen = {}
+    for _, image in ipairs(project.images) do
+      if not prepared.image_name or prepared.image_name:search(image.name) then chosen[#chosen + 1] = image end
+    end
+    opts.prefetch(run:requests(chosen))
+  end
   for _, image in ipairs(project.images) do
     if prepared.image_name and not prepared.image_name:search(image.name) then
       run:skip("--image-name", image.name)

@@ -6,6 +6,17 @@ local version = require "bakery.version"
 
 local M = {}
 
+--- What a resolver is asked for a dependency under a constraint.
+---@param entry table {dependency, from, prerelease}
+---@param constraint table {latest, count, max, min}; default: that of the entry
+---@return table request
+function M.request(entry, constraint)
+  local c = constraint or entry.constraint
+  return { kind = "versions", dependency = entry.dependency, from = entry.from,
+    prerelease = entry.prerelease == true,
+    constraint = { latest = c.latest, count = c.count, max = c.max, min = c.min } }
+end
+
 --- Versions of a dependency that meet a constraint, newest first.
 ---@param entry table {dependency, from, prerelease}
 ---@param constraint table {latest, count, max, min}
@@ -18,8 +29,7 @@ function M.choose(entry, constraint, resolver)
     return nil, problems.problem("config.no_resolver",
       ("the available versions of %s have to be looked up, but no resolver is here"):format(name))
   end
-  local all, err = resolver { kind = "versions", dependency = name, from = entry.from,
-    prerelease = entry.prerelease == true, constraint = constraint }
+  local all, err = resolver(M.request(entry, constraint))
   if not all then
     return nil, err or problems.problem("config.resolve", ("no versions of %s"):format(name))
   end
@@ -43,9 +53,7 @@ end
 ---@return table|nil err
 function M.resolve(entry, resolver)
   if entry._resolved then return entry._resolved end
-  local constraint = entry.constraint
-  local texts, err = M.choose(entry, { latest = constraint.latest, count = constraint.count,
-    max = constraint.max, min = constraint.min }, resolver)
+  local texts, err = M.choose(entry, M.request(entry).constraint, resolver)
   if not texts then return nil, err end
   if entry.dependency == "quarto" and #texts > 1 then
     return nil, problems.problem("config.resolve",

@@ -25,12 +25,10 @@ local function warn(list, image, entry, message)
     "config.dev_version", ("%s: %s"):format(image.name, message), { level = "warning" })
 end
 
-local function resolve_stream(image, entry, pin, resolver, warnings)
-  if not resolver then
-    return nil, problems.problem("config.no_resolver",
-      ("%s %s has to be looked up, but no resolver is here"):format(entry.product, entry.channel))
-  end
-  local result, err = resolver {
+M.NEWEST = { latest = true, count = 1 }
+
+local function stream_request(entry, pin)
+  return {
     kind = "stream",
     product = entry.product,
     channel = entry.channel,
@@ -38,6 +36,23 @@ local function resolve_stream(image, entry, pin, resolver, warnings)
     version = pin.version or entry.version_override,
     oses = entry.os,
   }
+end
+
+--- What a resolver is asked for an entry of devVersions; nil when the file pins it.
+---@param entry table
+---@return table|nil request
+function M.request(entry)
+  if entry.version_override then return nil end
+  if entry.source_type == "dependency" then return constraints.request(entry, M.NEWEST) end
+  return stream_request(entry, {})
+end
+
+local function resolve_stream(image, entry, pin, resolver, warnings)
+  if not resolver then
+    return nil, problems.problem("config.no_resolver",
+      ("%s %s has to be looked up, but no resolver is here"):format(entry.product, entry.channel))
+  end
+  local result, err = resolver(stream_request(entry, pin))
   if not result then
     return nil, err or problems.problem("config.resolve", ("no %s build"):format(entry.product))
   end
@@ -62,7 +77,7 @@ end
 local function resolve_dependency(entry, pin, resolver)
   local pinned = pin.version or entry.version_override
   if pinned then return { name = pinned, os = entry.os, channel_latest = false } end
-  local found, err = constraints.choose(entry, { latest = true, count = 1 }, resolver)
+  local found, err = constraints.choose(entry, M.NEWEST, resolver)
   if not found then return nil, err end
   return { name = found[1], os = entry.os, channel_latest = true }
 end
