@@ -314,6 +314,12 @@ describe("building development versions", function()
     assert.are.equal(1, #dev_dirs(dir))
     assert.are.equal(0, build(dir).code)
     assert.are.same({}, dev_dirs(dir))
+    fs.remove(started)
+    p = world.start(words, { cwd = dir, env = env })
+    registry.wait("the held build", function() return fs.exists(started) end, 30)
+    p:kill(2)
+    p:wait()
+    assert.are.same({}, dev_dirs(dir))
   end)
 end)
 
@@ -470,6 +476,36 @@ describe("offline", function()
     assert.are.same({}, site:requests())
     env.BAKERY_OFFLINE = "maybe"
     assert.are.equal(2, run(dir, "get", "targets").code)
+  end)
+end)
+
+describe("tokens", function()
+  it("go where they are meant to go, and are shown nowhere", function()
+    local dir = project(MATRIX)
+    local function sent(variable)
+      for _, name in ipairs { "GITHUB_TOKEN", "GH_TOKEN", "BAKERY_GITHUB_TOKEN" } do
+        env[name] = name == variable and "sekret-token" or ""
+      end
+      env.BAKERY_CACHE_EXPIRE_AFTER = "0"
+      site:requests()
+      local out = {}
+      good(dir, "resolvers", "versions", "github:acme/tool")
+      good(dir, "resolvers", "versions", "R")
+      for _, r in ipairs(site:requests()) do
+        local host = r.path:match "^/([^/]*)"
+        if r.authorization then out[host .. " " .. r.authorization] = true end
+      end
+      return out
+    end
+    assert.are.same({ ["api.github.com Bearer sekret-token"] = true }, sent "BAKERY_GITHUB_TOKEN")
+    assert.are.same({}, sent "GITHUB_TOKEN") -- the mirror is not GitHub
+    assert.are.same({}, sent "GH_TOKEN")
+    site:set { ["/acme/tool"] = { status = 403 } }
+    env.BAKERY_GITHUB_TOKEN, env.XDG_CACHE_HOME = "sekret-token", dir .. "/.other"
+    local r = run(dir, "resolvers", "versions", "github:acme/tool", "-v")
+    assert.are.equal(6, r.code)
+    assert.is_truthy(r.stderr:find("GitHub allows more with GITHUB_TOKEN", 1, true), r.stderr)
+    assert.is_nil((r.stdout .. r.stderr):find("sekret", 1, true))
   end)
 end)
 
