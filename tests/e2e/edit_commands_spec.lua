@@ -117,6 +117,17 @@ describe("editing commands", function()
     end)
   end
 
+  it("refuse names that nothing can hold", function()
+    local dir = project()
+    for _, args in ipairs { { "create", "image", "" }, { "create", "image", "a\nb" }, { "create", "version", "a", "" },
+      { "create", "version", "a", "1\27[2J" }, { "update", "version", "a", "\255" } } do
+      local r = world.bakery(args, { cwd = dir })
+      assert.equal(2, r.code, r.stderr)
+      assert.truthy(r.stderr:find("is no name of", 1, true), r.stderr)
+    end
+    assert.equal(TWO, fs.read(dir .. "/bakery.yaml"))
+  end)
+
   it("say nothing but errors with --quiet", function()
     local dir = project()
     for _, line in ipairs { "create image c -q", "create version a 3 -q", "update version a 4 -q", "update files -q",

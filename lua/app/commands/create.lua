@@ -94,6 +94,7 @@ end
 function M.image(values)
   local name = values[1]
   return edit.guard(values, ("Failed to create image '%s'"):format(name), function()
+    edit.name("image", name)
     local e = edit.open(values, "create image")
     if e.project:image(name) then
       fail.raise { class = "build", code = "exists", message = ("image '%s' already exists"):format(name) }
@@ -188,6 +189,7 @@ function M.version(values)
     local errors = {}
     local pairs_ = arguments.pairs(values.value, errors)
     arguments.check(errors)
+    edit.name("version", name)
     local e = edit.open(values, "create version")
     local image = e:image(image_name)
     if image.matrix then

@@ -82,8 +82,8 @@ function M.files(values)
     render(e, list, values)
     if values.check then return check(e, values) end
     local total = #e.changes.order
-    e:say(("%s of %d versions rendered, %d changed"):format(edit.count(total), #list, #e.changes:list()))
-    return e:finish("Files updated successfully", { { "rendered", total } })
+    return e:finish("Files updated successfully", { { "rendered", total } }, { note = ("%s of %d versions rendered, %d %s")
+      :format(edit.count(total), #list, #e.changes:list(), values.dry_run and "would change" or "changed") })
   end)
 end
 
@@ -113,6 +113,7 @@ function M.version(values)
     local errors = {}
     local pairs_ = arguments.pairs(values.value, errors)
     arguments.check(errors)
+    edit.name("version", name)
     local e = edit.open(values, "update version")
     local image = e:image(image_name)
     local old, index = target(image, values)

@@ -150,13 +150,24 @@ function Edit:confirm(what)
   if not self.values.dry_run then require("app.confirm").ask(self.values, what, { unasked = true }) end
 end
 
+--- A name from the command line, or raises: it must be one that bakery.yaml and paths can hold.
+---@param what string "image" or "version"
+---@param text string
+---@return string
+function M.name(what, text)
+  if text ~= "" and not text:find "%c" and utf8.len(text) then return text end
+  return fail.raise { class = "usage", code = "usage", message = ("%q is no name of %s"):format(text,
+    what == "image" and "an image" or "a version"), hint = "it must be text without control characters, and not empty" }
+end
+
 --- Number of files that change, in words.
 function M.count(n) return n == 1 and "1 file" or ("%d files"):format(n) end
 
 --- Shows the changes (--dry-run, --diff) and carries them out; prints the line that says so.
 ---@param done string for example "Successfully created image 'a'"
 ---@param facts { [1]: string, [2]: any }[]|nil members of the JSON result
----@param opts { report: (fun(): string)|nil }|nil report: text for standard output, which then is its own
+---@param opts { report: (fun(): string)|nil, note: string|nil }|nil report: text for standard output, which
+--- then is its own; note: a line in front of the last one
 function Edit:finish(done, facts, opts)
   local values = self.values
   local report = opts and opts.report and opts.report()
@@ -173,6 +184,7 @@ function Edit:finish(done, facts, opts)
     out.changes = data
     io.stdout:write(json.encode(out, { indent = 2 }), "\n")
   end
+  if opts and opts.note then self:say(opts.note) end
   if values.dry_run then
     self:say(("dry run: %s would change%s; nothing was written"):format(M.count(#list),
       self.changes.doc and " and " .. self.changes:document_name() or ""))
