@@ -1,5 +1,5 @@
 --- `make bench`: our figure and a peer's, same machine, same run, ratios printed. Timings decide nothing.
----   bakery lua tests/bench/run.lua [startup|template|tags|soci|build|push]
+---   bakery lua tests/bench/run.lua [startup|template|plan|tags|soci|build|push]
 package.path = "tests/?.lua"
 local fs = require "bakery.fs"
 local loop = require "bakery.loop"
@@ -122,6 +122,7 @@ end
 local ok, err = pcall(function()
   if not next(wanted) or wanted.startup then bench_startup() end
   if not next(wanted) or wanted.template then dofile "tests/bench/template.lua" end
+  if not next(wanted) or wanted.plan then dofile "tests/bench/plan.lua" end
   if not next(wanted) or wanted.tags then dofile "tests/bench/tags.lua" end
   if not next(wanted) or wanted.soci then dofile "tests/bench/soci.lua" end
   if not next(wanted) or wanted.build or wanted.push then

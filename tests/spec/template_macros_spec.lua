@@ -108,6 +108,7 @@ local dnf = {
   { 'install_packages_from_list("a,b")', join(DNF .. " \\\n    a \\\n    b", DNF_CLEAN) },
   { 'install_packages_from_list(["a"], clean=False)', DNF .. " \\\n    a" },
   { "install_packages_from_list([], clean=False)", DNF .. " \\" },
+  { "install_packages_from_list([])", DNF .. " \\\n" .. DNF_CLEAN },
   { 'install_packages_from_file("f")', join("xargs -a f " .. DNF, DNF_CLEAN) },
   { 'install_packages_from_file("f", False)', "xargs -a f " .. DNF },
   { 'install("a", "f,g")',
