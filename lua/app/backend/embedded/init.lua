@@ -10,6 +10,7 @@ local fail = require "app.fail"
 local images = require "app.backend.embedded.images"
 local export = require "app.backend.embedded.export"
 local isolation = require "app.backend.embedded.isolation"
+local manifests = require "app.backend.embedded.manifests"
 local output = require "app.backend.embedded.output"
 local provenance = require "app.backend.embedded.provenance"
 local remote = require "app.backend.embedded.remote"
@@ -49,7 +50,7 @@ function M.open(opts)
   local chosen, opened = isolation.enter { isolation = opts.isolation, store = opts.store }
   local self = setmetatable({
     name = M.name, dir = opts.dir, report = opts.emit or function() end, epoch = opts.epoch, no_cache = opts.no_cache,
-    pull = opts.pull, network = opts.network or "host", security = opts.security or "default",
+    pull = opts.pull, format = opts.format or "oci", network = opts.network or "host", security = opts.security or "default",
     compression = opts.compression or "gzip", level = output.level(opts.compression or "gzip", opts.level),
     chosen = chosen, tier = chosen.tier, flat = not chosen.overlay, userxattr = chosen.userxattr,
     rootless = chosen.userxattr and chosen.mode ~= "chroot", store = opened, store_dir = opened.dir, trees = {},
@@ -153,7 +154,8 @@ local function make_image(self, target, platform, built, began)
     local meta = self.store:layer_meta(layer.diff_id)
     size = size + (meta and meta.size or layer.blob and layer.blob.size or 0)
   end
-  local image = { chain = built.chain, base = built.base, size = size, shape = shape }
+  local image = { chain = built.chain, base = built.base, size = size, shape = shape, format = self.format,
+    annotations = target.annotations }
   local kept = unchanged(self, target, platform, shape)
   if kept then
     image.config_digest, image.config_size, image.labels = kept.config, kept.config_size, kept.labels
@@ -173,6 +175,7 @@ local function keep_image(self, target, platform, image)
   local record = { built = true, config = image.config_digest, config_size = image.config_size, platform = platform,
     uid = target.uid, layers = json.array {}, labels = image.labels, size = image.size, shape = image.shape,
     provenance = image.provenance,
+    format = image.format, annotations = image.annotations,
     base = image.base and { name = image.base.name, digest = image.base.digest } }
   for i, layer in ipairs(image.chain) do
     record.layers[i] = { diff_id = layer.diff_id, blob = layer.blob, source = layer.source }
@@ -192,6 +195,7 @@ M.target_ref = images.target_ref
 
 --- Builds one target for all its platforms; raises on failure.
 function Backend:build_target(target)
+  manifests.check_annotations(target.annotations, self.format, #target.platforms)
   local started = loop.now()
   self.emit { type = "target_started", target = target.uid, platforms = target.platforms }
   local result = { uid = target.uid, tags = target.tags or {}, platforms = {}, cached = 0, executed = 0, size = 0 }
@@ -313,9 +317,9 @@ end
 --- Makes manifests (and the index of a multi-platform target): compresses what is not compressed yet.
 function Backend:finish(result)
   if result.top then return result end
-  for _, p in ipairs(result.platforms) do p.manifest = output.manifest(self, p.image) end
+  for _, p in ipairs(result.platforms) do p.manifest = output.manifest(self, p.image, p.platform) end
   local first = result.platforms[1].manifest
-  result.top = #result.platforms == 1 and first or output.index(self, result.platforms, json.decode(first.raw).annotations)
+  result.top = #result.platforms == 1 and first or output.index(self, result.platforms)
   result.digest = result.top.digest
   return result
 end
@@ -334,7 +338,7 @@ function Backend:load(target)
     end
     result.platforms[i] = { platform = platform, image = { config_digest = record.config,
       config_size = record.config_size, chain = chain, labels = record.labels, base = record.base, size = record.size,
-      provenance = record.provenance } }
+      provenance = record.provenance, format = record.format, annotations = record.annotations } }
     result.size = result.size + (record.size or 0)
   end
   result.image_id = result.platforms[1].image.config_digest

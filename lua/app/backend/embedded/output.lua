@@ -7,26 +7,15 @@ local oci = require "bakery.oci"
 local task = require "bakery.task"
 local fail = require "app.fail"
 local images = require "app.backend.embedded.images"
+local manifests = require "app.backend.embedded.manifests"
 
 local M = {}
 
-local MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-local INDEX = "application/vnd.oci.image.index.v1+json"
-local CONFIG = "application/vnd.oci.image.config.v1+json"
-local LAYER = { gzip = "application/vnd.oci.image.layer.v1.tar+gzip", zstd = "application/vnd.oci.image.layer.v1.tar+zstd",
-  none = "application/vnd.oci.image.layer.v1.tar" }
+M.descriptor, M.platform = manifests.descriptor, manifests.platform
+local descriptor = M.descriptor
 
 --- Bumped when the bytes that the compressors write change.
 M.CODEC_VERSION = 1
-
--- Docker layer types as their OCI equivalents: a manifest never mixes the two.
-local OCI_TYPE = {
-  ["application/vnd.docker.image.rootfs.diff.tar.gzip"] = LAYER.gzip,
-  ["application/vnd.docker.image.rootfs.diff.tar.zstd"] = LAYER.zstd,
-  ["application/vnd.docker.image.rootfs.diff.tar"] = LAYER.none,
-  ["application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"] =
-    "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
-}
 
 -- Default and highest level of each compression.
 local LEVELS = { gzip = { 6, 12 }, zstd = { 3, 19 } }
@@ -44,16 +33,6 @@ function M.level(compression, level)
   end
   return level
 end
-
---- An OCI descriptor from the fields that are set.
-function M.descriptor(fields)
-  local d = json.object()
-  for _, k in ipairs { "mediaType", "digest", "size", "annotations", "platform" } do
-    if fields[k] ~= nil then d[k] = fields[k] end
-  end
-  return d
-end
-local descriptor = M.descriptor
 
 local function remembered(build, diff_id)
   local meta = build.store:layer_meta(diff_id)
@@ -78,9 +57,11 @@ local function changed_layer(layer, packed)
 end
 
 --- Descriptor of a layer's blob; packs and compresses the layer when no blob is there.
-function M.layer_blob(build, layer)
+---@param format "oci"|"docker"|nil of its media type
+function M.layer_blob(build, layer, format)
+  format = format or "oci"
   if layer.blob then
-    return descriptor { mediaType = OCI_TYPE[layer.blob.mediaType] or layer.blob.mediaType,
+    return descriptor { mediaType = manifests.layer_type(layer.blob.mediaType, format),
       digest = layer.blob.digest, size = layer.blob.size }
   end
   local blob = build.once:run("pack:" .. layer.diff_id, function()
@@ -97,69 +78,26 @@ function M.layer_blob(build, layer)
     end
     fail.check(build.store:add_blob_file(tmp, packed.digest))
     local made = { codec = build.compression, level = build.level, version = M.CODEC_VERSION, digest = packed.digest,
-      size = packed.size, mediaType = LAYER[build.compression] }
+      size = packed.size, mediaType = manifests.types.oci[build.compression] }
     meta = meta or { blobs = json.array {} }
     table.insert(meta.blobs, made)
     fail.check(build.store:set_layer_meta(layer.diff_id, meta))
     return made
   end)
-  return descriptor { mediaType = blob.mediaType, digest = blob.digest, size = blob.size }
+  return descriptor { mediaType = manifests.layer_type(blob.mediaType, format), digest = blob.digest, size = blob.size }
 end
 
 --- Makes the manifest of an image; its config and layers' blobs are in the store afterwards (base
 --- layers stay where they are until an output needs their bytes).
----@param image table { config_digest, config_size, chain, labels, base }
----@return table { digest=, size=, raw=, layers= }
-function M.manifest(build, image)
-  local layers = task.map(image.chain, build.cpus, function(layer) return M.layer_blob(build, layer) end)
-  local doc = json.object()
-  doc.schemaVersion = 2
-  doc.mediaType = MANIFEST
-  doc.config = descriptor { mediaType = CONFIG, digest = image.config_digest, size = image.config_size }
-  doc.layers = json.array(layers)
-  local names, annotations = {}, json.object()
-  for name in pairs(image.labels or {}) do
-    if name:sub(1, 25) == "org.opencontainers.image." then names[#names + 1] = name end
-  end
-  if image.base then
-    annotations["org.opencontainers.image.base.name"] = image.base.name
-    annotations["org.opencontainers.image.base.digest"] = image.base.digest
-  end
-  table.sort(names)
-  for _, name in ipairs(names) do annotations[name] = image.labels[name] end
-  if #names > 0 or image.base then doc.annotations = annotations end
-  local raw = json.encode(doc)
-  local digest, size = build.store:put_blob(raw)
-  fail.check(digest, size)
-  return { digest = digest, size = #raw, raw = raw, layers = layers, media_type = MANIFEST }
+---@param image table { config_digest, config_size, chain, labels, base, format, annotations }
+---@param platform string
+---@return table { digest=, size=, raw=, layers=, media_type=, annotations= }
+function M.manifest(build, image, platform)
+  local layers = task.map(image.chain, build.cpus, function(layer) return M.layer_blob(build, layer, image.format) end)
+  return manifests.manifest(build, image, layers, platform)
 end
 
---- Index over the per-platform manifests of a target.
----@param list table[] { platform=, manifest= } in the plan's order
-function M.index(build, list, annotations)
-  local doc = json.object()
-  doc.schemaVersion = 2
-  doc.mediaType = INDEX
-  doc.manifests = json.array {}
-  for i, item in ipairs(list) do
-    doc.manifests[i] = descriptor { mediaType = MANIFEST, digest = item.manifest.digest, size = item.manifest.size,
-      platform = M.platform(item.platform) }
-  end
-  if annotations then doc.annotations = annotations end
-  local raw = json.encode(doc)
-  local digest = fail.check(build.store:put_blob(raw))
-  return { digest = digest, size = #raw, raw = raw, media_type = INDEX }
-end
-
---- OCI platform object of "linux/arm64/v8".
-function M.platform(text)
-  local os_name, arch, variant = text:match("^([^/]+)/([^/]+)/?(.*)$")
-  local p = json.object()
-  p.architecture = arch
-  p.os = os_name
-  if variant ~= "" then p.variant = variant end
-  return p
-end
+M.index = manifests.index
 
 -- Path of a layer's blob, fetched from the base's registry when only known by name.
 local function blob_file(build, layer, desc)
@@ -214,6 +152,7 @@ function M.to_layout(build, layout, result, names)
     fail.check_bool(layout:remove(names[tag]))
     fail.check_bool(layout:remove(tag))
     local annotations = json.object()
+    for name, value in json.pairs(top.annotations or {}) do annotations[name] = value end
     annotations["io.containerd.image.name"] = tag
     fail.check(layout:add_manifest(descriptor { mediaType = top.media_type, digest = top.digest, size = top.size,
       platform = #result.platforms == 1 and M.platform(result.platforms[1].platform) or nil,

@@ -86,6 +86,23 @@ local function hostname(args)
   return name and name ~= "" and name or "buildkitsandbox"
 end
 
+-- Engines mount the layers of an image by one overlay, whose options and whose kernel set a limit.
+local MAX_LAYERS = 127
+
+-- Refuses an image that no engine could run before any of its steps has run.
+local function check_layers(where, state, stage, chain)
+  local count = #chain
+  for _, list in ipairs { state.triggers, stage.instructions } do
+    for _, ins in ipairs(list) do
+      if ins.name == "RUN" or ins.name == "COPY" or ins.name == "ADD" then count = count + 1 end
+    end
+  end
+  if count <= MAX_LAYERS then return end
+  fail.raise { class = "usage", code = "build.layers", where = where.file .. ":" .. stage.from.line, line = stage.from.line,
+    path = where.path, message = ("%s would have %d layers, and engines take %d"):format(where.target, count, MAX_LAYERS),
+    hint = "join RUN lines with && or a heredoc, and COPY lines into one; or copy the result into a last stage of its own" }
+end
+
 --- Builds the target's stages for one platform.
 ---@param build table the running build
 ---@param target table plan entry: uid, dockerfile, context, args, target, secrets
@@ -139,6 +156,7 @@ function M.build(build, target, platform)
   function build_stage(i)
     local stage = plan.stages[i]
     local state, chain = open_stage(build, where, plan, stage, stage_result)
+    if i == plan.target then check_layers(where, state, stage, chain) end
     for _, list in ipairs { state.triggers, stage.instructions } do
       for _, instruction in ipairs(list) do
         chain = run_instruction(build, where, stage, state, chain, instruction, counts)
