@@ -206,6 +206,29 @@ function M.plan_document(values)
   return doc
 end
 
+-- Targets that are contexts (target:UID) but were not chosen come into the plan too, outside its default
+-- group: they are built for those that need them, and no more.
+local function add_linked(doc, project, values)
+  local missing = {}
+  for _, target in json.pairs(doc.target) do
+    for _, value in json.pairs(target.contexts or {}) do
+      local uid = value:match("^target:(.+)$")
+      if uid and not doc.target[uid] then missing[uid] = true end
+    end
+  end
+  if next(missing) == nil then return end
+  local plans = require "app.plan"
+  local all = fail.check(plans.targets(project, { matrix_versions = "include", dev_versions = "include" }))
+  local wanted = {}
+  for _, t in ipairs(all) do if missing[t.uid] then wanted[#wanted + 1] = t end end
+  if #wanted == 0 then return end
+  local more = plans.document(wanted, { project = project, epoch = M.epoch(values, project.dir), created = doc["x-bakery"].created })
+  for uid, target in json.pairs(more.target) do
+    doc.target[uid] = target
+    doc["x-bakery"].targets[uid] = more["x-bakery"].targets[uid]
+  end
+end
+
 --- The plan document: read from --plan-file, or made from the project's selected targets.
 ---@return table doc, table|nil project
 function M.plan(values)
@@ -221,7 +244,9 @@ function M.plan(values)
   local doc = require("app.plan").document(targets, { project = project, cache_registry = values.cache_registry,
     temp_registry = values.temp_registry, push = values.push, epoch = M.epoch(values, project.dir),
     platforms = values.image_platform })
-  return overrides.apply(add_cache_entries(doc, values), values, project.dir), project
+  doc = overrides.apply(add_cache_entries(doc, values), values, project.dir)
+  add_linked(doc, project, values)
+  return doc, project
 end
 
 -- Cache entries of a plan that we can use; the kinds of other builders are left to those.
