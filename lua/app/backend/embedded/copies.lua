@@ -49,6 +49,14 @@ function M.scan(build, where, source, what)
   return record.view, false
 end
 
+--- A path as a source that means this path and nothing else.
+---@param path string
+---@return string
+function M.literal(path)
+  if not path:find("[*?[]") then return path end
+  return (path:gsub("[*?[\\]", { ["\\"] = "\\\\", ["*"] = "[*]", ["?"] = "[?]", ["["] = "[[]" }))
+end
+
 -- A group is a run of sources that one snapshot.copy takes: { sources=, source=, includes=, unpack=,
 -- digests= } of files that are there, or with prepare(tmp), which fetches them when they are needed.
 
@@ -86,7 +94,7 @@ end
 local function http_group(build, where, step, url)
   local file = fetch.url(build, where, url, step.checksum)
   local unpack = step.unpack == true
-  return { sources = { file.name:gsub("[*?%[\\]", "\\%0") .. "" }, unpack = unpack,
+  return { sources = { M.literal(file.name) }, unpack = unpack,
     digests = { { name = file.name, digest = ("%s %d"):format(file.digest, file.mtime) } },
     prepare = function(tmp)
       fail.check(fs.mkdir(tmp))

@@ -23,7 +23,7 @@ local function secret_value(build, where, step, m)
 end
 
 -- A mount's source is a path, not a pattern.
-local function source_path(m) return ((m.source or "/"):gsub("[*?%[\\]", "\\%0")) end
+local function source_path(m) return copies.literal(m.source or "/") end
 
 local function look(build, where, m)
   local source = contexts.source(build, where, m.from)
@@ -97,7 +97,11 @@ local function materialise(build, source, m, dir)
   fail.check(snapshot.copy { from = from, sources = { source_path(m) }, dest = "/", lowers = {}, upper = dir,
     ignore = source.ignore, epoch = build.epoch, preserve_owner = source.preserve or false, userxattr = build.userxattr,
     rootless = build.rootless, unpack = false })
-  local found = fail.check(snapshot.lookup { lowers = lowers, path = m.source or "/" })
+  local found = snapshot.lookup { lowers = lowers, path = m.source or "/" }
+  if not found then
+    fail.raise { class = "build", code = "snapshot.not_found", message = ("'%s' does not exist in %s"):format(m.source,
+      source.root and "the context" or "the image or stage") }
+  end
   return found.type == "dir" and dir or fs.join(dir, fs.basename(m.source))
 end
 
