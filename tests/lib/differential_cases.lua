@@ -617,4 +617,6 @@ case { name = "a directory onto a file", files = { ["d/f"] = "f" }, text = "COPY
 
 case { name = "a stage that is not there", text = "COPY --from=7 /x /x\n", fails = "COPY --from=7 /x /x" }
 
+for _, more in ipairs(require "lib.differential_more") do case(more) end
+
 return cases
