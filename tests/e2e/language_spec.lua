@@ -92,7 +92,8 @@ RUN --mount=source=file,target=rel cat rel && echo in=$(pwd)
   it("cache: locked ones exclude each other, private ones are two", function()
     local stages, copies = {}, {}
     for i = 1, 3 do
-      stages[i] = ("FROM sys AS s%d\nRUN --mount=type=cache,id=l,sharing=locked,target=/c test ! -e /c/busy && touch /c/busy && sleep 0.1 && rm /c/busy && echo %d > /o%d\n")
+      stages[i] = ("FROM sys AS s%d\nRUN --mount=type=cache,id=l,sharing=locked,target=/c test ! -e /c/b && touch /c/b && sleep 0.1 "
+        .. "&& rm /c/b && echo %d > /o%d\n")
         :format(i, i, i)
       copies[i] = ("COPY --from=s%d /o%d /o%d\n"):format(i, i, i)
     end
@@ -257,7 +258,8 @@ RUN exit 1
 
   it("are checked", function()
     local dir = world.project { app = BASE }
-    for _, row in ipairs { { "--ulimit", "nofile", "nofile=1024:2048" }, { "--ulimit", "files=1", "limits are core" }, { "--ulimit", "nofile=9:1", "above the hard" },
+    for _, row in ipairs { { "--ulimit", "nofile", "nofile=1024:2048" }, { "--ulimit", "files=1", "limits are core" },
+      { "--ulimit", "nofile=9:1", "above the hard" },
       { "--add-host", "x", "NAME:ADDRESS" }, { "--add-host", "x:host-gateway", "127.0.0.1" }, { "--shm-size", "much", "128m" },
       { "--secret", "src=x", "needs an id" }, { "--secret", "id=a,src=/none/such", "does not" }, { "--secret", "id=a,fiel=b", "unknown field 'fiel'" },
       { "--label", "x", "NAME=VALUE" }, { "--annotation", "idx:a=b", "is no level" }, { "--annotation", "index:a=b", "no index" },

@@ -23,6 +23,9 @@ function M.ignore_lines(build, target, root, path)
   local used, lines
   for i, candidate in ipairs(containerfile.ignore_files(path or "", root)) do
     if path or i > 2 then
+      if fs.exists(candidate) and not fs.is_file(candidate) then -- a fifo would keep us waiting
+        fail.raise { class = "usage", code = "containerfile.ignore", message = candidate .. " is no regular file" }
+      end
       local text = fs.read(candidate, 1 << 20)
       if text and not used then
         used = candidate

@@ -17,6 +17,9 @@ local M = {}
 function M.parse(build, file)
   return build.once:run("parse:" .. file, function()
     local path = fs.join(build.dir, file)
+    if fs.exists(path) and not fs.is_file(path) then
+      fail.raise { class = "usage", code = "containerfile.missing", where = file, message = "is no regular file" }
+    end
     local text, err = fs.read(path, 16 << 20)
     if not text then
       fail.raise { class = "usage", code = "containerfile.missing", where = file,

@@ -1,0 +1,145 @@
+--- Contexts and Containerfiles that try to reach what is not theirs, or to keep the builder waiting.
+local fs = require "bakery.fs"
+local loop = require "bakery.loop"
+local peers = require "lib.peers"
+local process = require "bakery.process"
+local world = require "lib.world"
+
+local BASE = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\n"
+
+local function sh(dir, script) world.run({ "sh", "-ec", script }, { cwd = dir }) end
+
+local function build(dir, args, store)
+  local cmd = { "build", "-C", dir, "--store", store or world.tmp() .. "/store", "--progress", "plain" }
+  table.move(args or {}, 1, #(args or {}), #cmd + 1, cmd)
+  return world.bakery(cmd, { timeout = 60 })
+end
+
+local function has(text, part) assert.is_truthy(text:find(part, 1, true), "no '" .. part .. "' in\n" .. text) end
+
+describe("hostile contexts", function()
+  local outside -- a directory that no build may reach
+  before_each(function()
+    outside = world.tmp()
+    world.write(outside, { victim = "outside-secret", ["sub/victim"] = "outside-secret" })
+  end)
+  teardown(world.cleanup)
+
+  local function untouched()
+    assert.same({ "sub", "victim" }, fs.list(outside))
+    assert.same({ "victim" }, fs.list(outside .. "/sub"))
+    assert.equal("outside-secret", fs.read(outside .. "/victim"))
+  end
+
+  it("lead nowhere with links and dots", function()
+    for _, row in ipairs {
+      { "ln -s OUT out", "COPY out/victim /x" }, { "ln -s OUT/victim out", "COPY out /x" }, { "ln -s OUT out", "COPY out /x" },
+      { "true", "COPY ../../../../../../../../OUT/victim /x" }, { "ln -s ../../../../../../../../OUT out", "ADD out/victim /x" },
+      { "ln -s out out", "COPY out /x" }, { "ln -s b a; ln -s a b", "COPY a/c /x" }, { "ln -s OUT out", "RUN --mount=source=out,target=/m cat /m/victim" },
+      { "true", "RUN --mount=source=../../../../../../OUT,target=/m cat /m/victim" }, { "ln -s OUT out", "COPY --parents out/victim /x/" },
+    } do
+      local dir = world.project { app = BASE .. row[2]:gsub("OUT", outside:sub(2)) .. "\n" }
+      sh(dir, (row[1]:gsub("OUT", outside)))
+      local r = build(dir)
+      assert.equal(1, r.code, row[2] .. "\n" .. r.stderr)
+      has(r.stderr, "Containerfile:4")
+      assert.is_nil(r.stderr:find("outside-secret", 1, true))
+      untouched()
+    end
+  end)
+
+  it("write nothing outside through links of the image", function()
+    local dir = world.project { app = BASE .. ("COPY tree /\nCOPY tree /out/\nCOPY f /out/new\nADD t.tar /out\nWORKDIR /out/made\n"
+      .. "RUN --mount=type=cache,target=/out/cache,id=../../../../OUT touch /out/cache/f\nRUN --mount=type=tmpfs,target=/out/tmp true\n"
+      .. "RUN --mount=source=f,target=/out/deep/f cat /out/deep/f\nCOPY <<E /out/doc\nx\nE\n"):gsub("OUT", outside:sub(2)) }
+    world.write(dir, { f = "f", ["tree/x"] = "x" })
+    sh(dir, ("ln -s %s tree/out; echo a > member; tar -cf t.tar member"):format(outside))
+    local out = world.tmp() .. "/oci"
+    local r = build(dir, { "--output", "oci:" .. out })
+    untouched()
+    assert.equal(0, r.code, r.stderr)
+    local tree = peers.tree(out)
+    assert.is_true(tree.exists(outside:sub(2) .. "/new"))
+    assert.is_true(tree.exists(outside:sub(2) .. "/member"))
+    assert.is_false(tree.exists(outside:sub(2) .. "/victim"))
+  end)
+
+  it("hold nobody up with fifos and sockets", function()
+    local dir = world.project { app = BASE .. "COPY d /d\nCOPY d/*fo /\n" }
+    world.write(dir, { ["d/f"] = "f" })
+    sh(dir, "mkfifo d/fifo; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"d/socket\")'")
+    local out, started = world.tmp() .. "/oci", loop.now()
+    local r = build(dir, { "--output", "oci:" .. out })
+    assert.equal(0, r.code, r.stderr)
+    assert.is_true(loop.now() - started < 30)
+    assert.is_true(peers.tree(out).exists "d/f")
+    for _, name in ipairs { ".dockerignore", "app/1.0.0/Containerfile" } do
+      dir = world.project { app = BASE }
+      fs.remove(dir .. "/" .. name)
+      sh(dir, "mkfifo " .. name)
+      r = build(dir)
+      assert.equal(2, r.code, name .. "\n" .. r.stderr)
+      assert.is_nil(r.stderr:find("traceback", 1, true))
+      has(r.stderr, name:match "[^/]*$")
+    end
+  end)
+
+  it("cannot make deletions of names", function()
+    for _, name in ipairs { ".wh.victim", ".wh..wh..opq", ".wh." } do
+      local dir = world.project { app = BASE .. "COPY d /\n" }
+      world.write(dir, { ["d/" .. name] = "" })
+      local r = build(dir)
+      assert.equal(1, r.code)
+      has(r.stderr, ".wh.")
+      has(r.stderr, "Containerfile:4")
+      local in_run = build(world.project { app = BASE .. "RUN touch /tmp/" .. name .. "\n" })
+      assert.equal(1, in_run.code)
+      has(in_run.stderr, ".wh.")
+    end
+  end)
+
+  it("show nothing of the outside while links are swapped under a COPY", function()
+    local dir = world.project { app = BASE .. "COPY d /d\n" }
+    for i = 1, 300 do world.write(dir, { ["d/swap/f" .. i] = "inside", ["inside/f" .. i] = "inside" }) end
+    for i = 1, 300 do world.write(outside, { ["sub/f" .. i] = "outside-secret" }) end
+    local swapper = assert(process.spawn { cmd = { "python3", "-c", [[
+import os, sys
+d, out = sys.argv[1], sys.argv[2]
+os.symlink(out, d + "/link")
+while True:
+    os.rename(d + "/d/swap", d + "/d.kept"); os.rename(d + "/link", d + "/d/swap")
+    os.rename(d + "/d/swap", d + "/link"); os.rename(d + "/d.kept", d + "/d/swap")
+]], dir, outside .. "/sub" } })
+    local store, good = world.tmp() .. "/store", 0
+    for i = 1, 12 do
+      local out = ("%s/oci%d"):format(world.tmp(), i)
+      local r = build(dir, { "--no-cache", "--compression", "none", "--output", "oci:" .. out }, store)
+      if r.code == 0 then
+        good = good + 1
+        assert.equal(1, process.run({ cmd = { "grep", "-rq", "outside-secret", out } }).code)
+      else
+        has(r.stderr, "Containerfile:4")
+      end
+      assert.equal(1, process.run({ cmd = { "grep", "-rq", "outside-secret", store } }).code)
+    end
+    swapper:close()
+    -- Races may be lost, never both ways; left alone it builds.
+    if not fs.is_dir(dir .. "/d/swap") or fs.readlink(dir .. "/d/swap") then
+      fs.remove(dir .. "/d/swap")
+      fs.rename(dir .. "/d.kept", dir .. "/d/swap")
+    end
+    local r = build(dir, nil, store)
+    assert.equal(0, r.code, r.stderr)
+    assert.equal(0, world.bakery({ "store", "check", "--store", store }).code)
+  end)
+
+  it("of many entries cost no more than their walk", function()
+    local dir = world.project { app = "FROM scratch\nCOPY one/f /f\n" }
+    world.write(dir, { ["one/f"] = "f" })
+    sh(dir, "mkdir many; cd many; seq 20000 | xargs touch")
+    local started = loop.now()
+    local r = build(dir)
+    assert.equal(0, r.code, r.stderr)
+    assert.is_true(loop.now() - started < 5, "other parts of the context are read")
+  end)
+end)
