@@ -10,6 +10,7 @@
 #include "archive/pack.h"
 #include "base/fs.h"
 #include "base/map.h"
+#include "base/ids.h"
 #include "base/mem.h"
 #include "snapshot/statcache.h"
 
@@ -165,10 +166,10 @@ static int hash_item(struct scan *s, struct item *it, char *buf, size_t size, st
     cleanup_close int fd =
         bk_open_below(it->layer_fd, it->dir, it->name, O_RDONLY | (dir ? O_DIRECTORY : 0));
     if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENOTDIR)) break;
-    if (fd < 0 || fstat(fd, &before)) return bk_fail_errno(err, errno, "open '%s'", it->cache);
+    if (fd < 0 || bk_fstat(fd, &before)) return bk_fail_errno(err, errno, "open '%s'", it->cache);
     if ((before.st_mode & S_IFMT) != (it->st.st_mode & S_IFMT)) break;
     if ((!dir && hash_content(s, fd, buf, size, it->digest.content)) ||
-        hash_xattrs(fd, it->digest.xattrs) || fstat(fd, &after))
+        hash_xattrs(fd, it->digest.xattrs) || bk_fstat(fd, &after))
       return bk_fail_errno(err, errno, "read '%s'", it->cache);
     if (dir || unchanged(&before, &after)) {
       it->st = before;
