@@ -230,6 +230,17 @@ RUN exit 1
     assert.equal("t", manifest.annotations["org.opencontainers.image.title"])
   end)
 
+  it("SOURCE_DATE_EPOCH is the epoch, and RUN sees it when it asks", function()
+    local text = BASE .. "RUN echo \"[$SOURCE_DATE_EPOCH]\"\nARG SOURCE_DATE_EPOCH\nRUN echo \"<$SOURCE_DATE_EPOCH>\"\n"
+    local out, log = layout(text, { "--build-arg", "SOURCE_DATE_EPOCH=1500000000" })
+    has(log, "| []")
+    has(log, "| <1500000000>")
+    assert.equal("2017-07-14T02:40:00Z", (peers.config(out)).created)
+    out, log = layout(text, nil, { env = { SOURCE_DATE_EPOCH = "1500000001" } })
+    has(log, "| <1500000001>")
+    assert.equal("2017-07-14T02:40:01Z", (peers.config(out)).created)
+  end)
+
   it("are in the plan, and a plan brings them", function()
     local dir = world.project { app = BASE .. "ARG A\nRUN echo A=$A\n" }
     local r = run(dir, { "--plan", "--build-arg", "A=planned", "--target", "sys", "--ulimit", "core=0", "--annotation", "index:a=b",
