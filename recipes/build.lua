@@ -64,6 +64,7 @@ return recipe.new {
         ctx:print_plan()
         return "stop"
       end
+      if ctx.args.push then ctx:refuse_unfinished_publish() end
       ctx.say(("%d target%s"):format(#ctx.plan.order, #ctx.plan.order == 1 and "" or "s"))
     end, doc = "compute the plan" },
     { "render", function(ctx) ctx:render_ephemeral() end, doc = "write the files of development versions" },
@@ -103,8 +104,8 @@ return recipe.new {
         ctx.warn("nothing was pushed because a target failed (--keep-going pushes the others)")
         return
       end
-      local temp = ctx.args.temp_registry
-      ctx.backend:push(ctx:good(), { temp = temp and function(r) return r.tags[1] end or nil })
+      ctx:stage(ctx:good())
+      if not ctx.args.temp_registry then ctx:set_tags(ctx:good()) end
       for _, r in ipairs(ctx:good()) do ctx:record(r) end
     end, doc = "push content by digest, then the tags" },
     { "cache", function(ctx)

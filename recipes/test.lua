@@ -20,10 +20,14 @@ return recipe.new {
         if not outcome and ctx.args.require then
           ctx:fail_later("test", result.uid .. ": has no test/goss.yaml")
         end
+        local mine = { total = 0, failed = 0 }
         for _, r in ipairs(outcome or {}) do
-          total = total + 1
-          if not r.ok then failed = failed + 1 end
+          mine.total = mine.total + 1
+          if not r.ok then mine.failed = mine.failed + 1 end
         end
+        mine.ok = mine.failed == 0
+        total, failed = total + mine.total, failed + mine.failed
+        if outcome then ctx:verdict("test", result, mine) end
         ctx:record(result)
       end
       ctx.say(("%d checks, %d failed"):format(total, failed))

@@ -226,6 +226,51 @@ function Context:print_plan()
   if asked_for_summary(a) then
     self:print_lines(require("app.summary.tables").counts(require("app.summary").planned(self.document)))
   end
+--- Refuses to go on while an earlier publish of this project is neither finished nor taken back.
+function Context:refuse_unfinished_publish() require("app.publish.flip").refuse_unfinished(self.dir) end
+
+--- Uploads results by digest, to the temporary registry or to the repositories of their tags.
+---@param results table[]
+function Context:stage(results)
+  local temp = self.args.temp_registry
+  self.backend:push_content(results, { temp = temp and function(r) return r.tags[1] end or nil })
+end
+
+--- Sets all tags of staged results in one short phase, in push order; a journal makes it whole again
+--- after a crash.
+---@param results table[]
+function Context:set_tags(results)
+  local place, sorted = {}, table.move(results, 1, #results, 1, {})
+  for i, uid in ipairs(require("app.plan").push_order(self.document)) do place[uid] = i end
+  table.sort(sorted, function(a, b) return (place[a.uid] or 0) < (place[b.uid] or 0) end)
+  local steps = self.backend:tag_steps(sorted)
+  if #steps == 0 then return end
+  require("app.publish.flip").run { client = self.backend.client, steps = steps, project = self.dir, id = self.run_id,
+    emit = function(e) self.reporter:event(e) end }
+end
+
+--- Finishes (--resume) or takes back (--rollback) a publish that stopped between two tags.
+function Context:recover_publish()
+  local journal = require("app.publish.flip").recover(self.args, self.dir, function(e) self.reporter:event(e) end)
+  self.say(("%s %s (%d tags)"):format(journal.state == "done" and "finished" or "took back", journal.id, #journal.steps))
+end
+
+--- Keeps a verdict about a result's images, for `publish --require`.
+---@param kind "test"|"lint"|"scan"
+---@param result table
+---@param verdict table { ok=boolean, total=integer, failed=integer }
+function Context:verdict(kind, result, verdict)
+  result.verdicts = result.verdicts or {}
+  result.verdicts[kind] = verdict
+  if self.backend.store then require("app.publish.gates").keep(self.backend.store, kind, result, verdict) end
+end
+
+--- Whether every result has a good verdict of each required kind; what is missing makes the run fail.
+---@param results table[]
+---@param required string[]
+---@return boolean
+function Context:gates(results, required)
+  return require("app.publish.gates").check(self, results, required, self.args.results_from)
 end
 
 --- Writes --metadata-file and prints the summary.

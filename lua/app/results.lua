@@ -42,6 +42,13 @@ local function target_object(r)
     end
   end
   if r.tests then o.tests = r.tests end
+  if r.verdicts then
+    o.verdicts = json.object()
+    for _, kind in ipairs { "test", "lint", "scan" } do
+      local v = r.verdicts[kind]
+      if v then o.verdicts[kind] = json.object { { "ok", v.ok }, { "total", v.total }, { "failed", v.failed } } end
+    end
+  end
   if r.error then o.error = error_object(r.error) end
   return o
 end

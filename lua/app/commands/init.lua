@@ -32,6 +32,15 @@ local key_files = {
 }
 local password_text = "The password comes from COSIGN_PASSWORD, from a line of standard input, or from the terminal; never"
   .. " from an argument."
+-- Options of what makes indexes from metadata files.
+local merge_options = options.join({
+  { name = "temp-registry", type = "string", metavar = "REPO", help = "where the runners pushed to: REPO/IMAGE/tmp" },
+  { name = "dry-run", type = "switch", default = false, help = "show what would be done" },
+  { name = "allow-missing-platform", type = "flag", help = "publish targets although a declared platform was not built" },
+  { name = "keep-going", short = "k", type = "flag", help = "publish the other targets when one fails" },
+  { name = "wait", type = "int", min = 0, metavar = "SECONDS", help = "for images that cannot be seen yet [default: 600]" },
+}, options.without(options.selection, "image-version", "image-variant", "image-os", "image-platform", "latest",
+  "dev-versions", "matrix-versions", "select"))
 
 M.list = {
   recipe_command("build", "build the selected targets", { "bake", "b" }),
@@ -88,6 +97,14 @@ M.list = {
           help = "write the report there (- is standard output)" },
         { name = "disclaimer", type = "string", help = "a warning above the report" } },
       run = lazy("ci", "summary") },
+    { name = "publish", summary = "make one index per target of what several runners built, and set its tags",
+      description = "META are the metadata files of `build --push --temp-registry`. Nothing is tagged unless every target "
+        .. "could be staged; `bakery publish --resume` or `--rollback` mends a publish that was killed.",
+      args = { { name = "META", many = true, complete = "file" } },
+      options = options.join({ { name = "jobs", short = "j", type = "int", min = 1, help = "targets at the same time [default: 4]" } },
+        merge_options), run = lazy("publish", "publish") },
+    { name = "merge", summary = "the same", args = { { name = "META", many = true, complete = "file" } },
+      options = merge_options, run = lazy("publish", "publish") },
   } },
   { name = "check", group = "Daily work",
     summary = "validate bakery.yaml, templates, Containerfiles, tests and recipes, change nothing",
@@ -160,7 +177,9 @@ M.list = {
         { name = "force", type = "flag", help = "replace an image of that name in a layout" } },
       run = lazy("soci", "convert") },
   } },
-  { name = "imagetools", group = "Images", summary = "work on images that metadata files name", subcommands = {
+  { name = "imagetools", aliases = { "oras" }, group = "Images", summary = "work on images that metadata files name", subcommands = {
+    { name = "merge", summary = "as ci publish, without waiting for sources and without SOCI",
+      args = { { name = "META", many = true, complete = "file" } }, options = merge_options, run = lazy("publish", "merge") },
     { name = "soci-convert", summary = "make SOCI indexes of the targets that want them, as TAG-soci",
       args = { { name = "META", many = true, complete = "file" } },
       options = options.join({ { name = "jobs", short = "j", type = "int", min = 1, help = "layers at the same time" } },

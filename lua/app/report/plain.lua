@@ -68,6 +68,7 @@ end
 function handlers.soci_layer(self, e)
   line("[", e.target or "-", "] SOCI ", format.short(e.digest), " ", tostring(e.spans), " spans")
 end
+function handlers.untagged(_, e) line("[", e.target, "] removed ", e.ref) end
 function handlers.tagged(self, e) line("[", e.target, "] tagged ", e.ref) end
 function handlers.test(self, e)
   line("[", e.target, "] ", e.ok and self.paint("green", "ok     ") or self.paint("red", "FAILED "), e.text)

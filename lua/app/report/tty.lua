@@ -111,6 +111,7 @@ function handlers.copied(self, e)
   self.running[e.target] = nil
   self:print(self.paint("green", "✔ "), e.target, "  ", format.short(e.digest), "  ", format.bytes(e.bytes), " sent")
 end
+function handlers.untagged(self, e) self:print("  removed ", e.ref) end
 function handlers.tagged(self, e) self:print("  ", e.ref) end
 function handlers.test(self, e)
   self:print(e.ok and self.paint("green", "✔ ") or self.paint("red", "✘ "), e.target, "  ", e.text)

@@ -375,24 +375,21 @@ function Backend:push_content(results, opts)
   end)
 end
 
---- Sets the tags of results that push_content has uploaded, in plan order.
+--- The tags of results that push_content has uploaded, as steps of app.publish.flip.
 ---@param results table[]
-function Backend:push_tags(results)
+---@return app.publish.step[]
+function Backend:tag_steps(results)
+  local steps = {}
   for _, result in ipairs(results) do
     local repos, tags = output.repositories(result)
     for _, repo in ipairs(repos) do
       for _, tag in ipairs(tags[repo]) do
-        output.push_tag(self, result, repo, tag)
-        self.emit { type = "tagged", target = result.uid, ref = repo .. ":" .. tag, digest = result.digest }
+        steps[#steps + 1] = { repository = repo, tag = tag, digest = result.top.digest, raw = result.top.raw,
+          media_type = result.top.media_type, target = result.uid }
       end
     end
   end
-end
-
---- push_content, then, when all of it has arrived, push_tags.
-function Backend:push(results, opts)
-  self:push_content(results, opts)
-  if not (opts and opts.temp) then self:push_tags(results) end
+  return steps
 end
 
 --- Repositories of a result's tags.

@@ -291,10 +291,4 @@ function M.push_content(build, result, repo)
   end
 end
 
---- Sets one tag of a repository to a result that push_content has uploaded.
-function M.push_tag(build, result, repo, tag)
-  return fail.within("tag " .. repo .. ":" .. tag,
-    build.client:push_manifest(repo, tag, result.top.raw, result.top.media_type))
-end
-
 return M

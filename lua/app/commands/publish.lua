@@ -1,0 +1,209 @@
+--- `bakery ci publish`, `ci merge` and `imagetools merge`: what several runners built becomes one index per
+--- target, in every repository, under every tag.
+local json = require "bakery.json"
+local loop = require "bakery.loop"
+local oci = require "bakery.oci"
+local task = require "bakery.task"
+local fail = require "app.fail"
+local flip = require "app.publish.flip"
+local index = require "app.publish.index"
+local report = require "app.report"
+local session = require "app.session"
+local soci = require "app.soci"
+local sources = require "app.publish.sources"
+
+local M = {}
+
+local WAIT = 600 -- seconds for what was pushed elsewhere
+
+-- The plan that knows the targets of the files. Development versions are looked up only when a file
+-- has a target that is none of the others.
+local function plan_of(values, entries)
+  if values.plan_file then
+    local doc = session.plan(values)
+    return doc, session.backend_plan(doc)
+  end
+  values.matrix_versions, values.allow_empty = "include", true
+  for _, mode in ipairs { "exclude", "include" } do
+    values.dev_versions = mode
+    local doc, project = session.plan(values)
+    local plan, all = session.backend_plan(doc), true
+    for uid in pairs(entries) do all = all and plan.targets[uid] ~= nil end
+    if all or mode == "include" then return doc, plan, project end
+  end
+end
+
+local function temp_of(values)
+  if values.temp_registry then return values.temp_registry end
+  return fail.raise { class = "usage", code = "usage", message = "--temp-registry is missing",
+    hint = "give the one that `build --temp-registry` pushed to" }
+end
+
+-- One target's release: { uid=, target=, sources=, index=, source=reference to copy, error=, phase= }.
+local function releases(values, doc, plan, by_uid)
+  local out = {}
+  for _, uid in ipairs(require("app.plan").push_order(doc)) do
+    if by_uid[uid] and #by_uid[uid] > 0 then
+      out[#out + 1] = { uid = uid, target = plan.targets[uid], extra = plan.extras[uid], sources = by_uid[uid] }
+    elseif values.every then
+      out[#out + 1] = { uid = uid, target = plan.targets[uid], extra = plan.extras[uid], sources = {}, skipped = true }
+    end
+  end
+  return out
+end
+
+local function stage_soci(client, r, repository, tag, emit)
+  local opts = soci.options(r.extra)
+  if not opts then return end
+  local place, convert = require "bakery.place", require "bakery.soci.convert"
+  opts.source = place.open(("%s@%s"):format(repository, r.index.digest), { client = client })
+  opts.target = place.open(("%s:%s-soci"):format(repository, tag:sub(1, 123)), { client = client })
+  local result = convert.image(opts)
+  for _, line in ipairs(soci.describe(result)) do emit { type = "message", text = "[" .. r.uid .. "] " .. line } end
+  r.digest = result.digest
+end
+
+-- Everything of one target but its tags.
+local function stage(client, r, ctx)
+  r.phase = "wait"
+  if ctx.wait then index.wait(client, r.sources, ctx.wait) end
+  r.phase = "create"
+  r.index = index.make(client, r.target, r.sources, { allow_missing = ctx.values.allow_missing_platform })
+  for _, p in ipairs(r.index.missing) do ctx.emit { type = "warning", text = r.uid .. ": nothing was built for " .. p } end
+  local temp = index.temp_repository(ctx.temp, r.extra.image)
+  if temp ~= r.index.repository then
+    fail.raise { class = "usage", code = "publish.source", message = ("%s: its sources are in %s, not in %s"):format(r.uid,
+      r.index.repository, temp), hint = "give the --temp-registry that the runners pushed to" }
+  end
+  local tag = index.temp_tag(r.uid, r.sources)
+  fail.within("push " .. temp .. ":" .. tag, client:push_manifest(temp, tag, r.index.raw, r.index.media_type))
+  r.digest = r.index.digest
+  ctx.emit { type = "message", text = ("[%s] index %s of %s"):format(r.uid, r.index.digest:sub(1, 19),
+    table.concat(r.index.platforms, ", ")) }
+  if ctx.soci then
+    r.phase = "soci"
+    stage_soci(client, r, temp, tag, ctx.emit)
+  end
+  r.phase = "copy"
+  local image = require "bakery.image"
+  r.steps = {}
+  for _, name in ipairs(r.extra.tags or r.target.tags) do
+    local ref = fail.check(oci.ref(name))
+    r.steps[#r.steps + 1] = { repository = ref.name, tag = ref.tag or "latest", digest = r.digest, target = r.uid }
+  end
+  local seen = {}
+  for _, step in ipairs(r.steps) do
+    if not seen[step.repository] then
+      seen[step.repository] = true
+      ctx.emit { type = "push_started", target = r.uid, repository = step.repository, digest = r.digest }
+      fail.within("copy to " .. step.repository, image.copy(temp .. "@" .. r.digest, step.repository .. "@" .. r.digest,
+        { client = client, referrers = true }))
+    end
+  end
+  local m = fail.check(client:head(temp .. "@" .. r.digest))
+  for _, step in ipairs(r.steps) do step.media_type = m.media_type end
+  r.phase = nil
+end
+
+local function stage_all(client, list, ctx)
+  task.map(list, ctx.jobs, function(r)
+    if r.skipped then return end
+    local ok, err = pcall(stage, client, r, ctx)
+    if ok then return end
+    if task.is_cancelled(err) then error(err, 0) end
+    r.error = err
+    ctx.emit { type = "target_failed", target = r.uid, error = err }
+  end)
+end
+
+local function dry_run(list, ctx)
+  for _, r in ipairs(list) do
+    if not r.skipped then
+      local temp, tag = index.temp_repository(ctx.temp, r.extra.image), index.temp_tag(r.uid, r.sources)
+      local refs = {}
+      for i, s in ipairs(r.sources) do refs[i] = s.ref end
+      ctx.say(("would create %s:%s from %s"):format(temp, tag, table.concat(refs, ", ")))
+      for _, name in ipairs(r.extra.tags or r.target.tags) do ctx.say("would tag " .. name) end
+    end
+  end
+end
+
+local function outcome(list, values)
+  local doc, failed, good = json.array {}, nil, 0
+  for _, r in ipairs(list) do
+    if not r.skipped then
+      local o = json.object { { "uid", r.uid }, { "status", r.error and "failed" or values.dry_run and "planned" or "published" } }
+      o.digest, o.phase = r.digest, r.error and r.phase or nil
+      if r.error then o.error = tostring(type(r.error) == "table" and r.error.message or r.error) end
+      o.tags = json.array {}
+      for i, s in ipairs(r.error and {} or r.steps or {}) do o.tags[i] = s.repository .. ":" .. s.tag end
+      doc[#doc + 1] = o
+      if r.error then failed = failed or r.error else good = good + 1 end
+    end
+  end
+  return doc, failed, good
+end
+
+local function failure_class(failed, good, values)
+  if not failed then return "ok" end
+  if good > 0 and values.keep_going then return "partial" end
+  return type(failed) == "table" and failed.class or "build"
+end
+
+-- Sets the tags of what was staged.
+local function set_tags(client, list, ctx)
+  local steps = {}
+  for _, r in ipairs(list) do
+    if not r.error and not r.skipped then table.move(r.steps, 1, #r.steps, #steps + 1, steps) end
+  end
+  if #steps == 0 then return end
+  flip.run { client = client, steps = steps, project = ctx.project, id = ctx.id, emit = ctx.emit }
+end
+
+local function run(values, opts)
+  local files = sources.expand(values)
+  local entries = sources.load(files)
+  local doc, plan, project = plan_of(values, entries)
+  local reporter = report.open(values)
+  local emit = function(e) reporter:event(e) end
+  local say = function(text) emit { type = "message", text = text } end
+  local list = releases({ every = opts.every }, doc, plan, sources.of_plan(entries, plan))
+  local found = 0
+  for _, r in ipairs(list) do if not r.skipped then found = found + 1 end end
+  say(("Found %d target%s in %d file%s"):format(found, found == 1 and "" or "s", #files, #files == 1 and "" or "s"))
+  local ctx = { values = values, emit = emit, say = say, wait = opts.wait and (values.wait or WAIT), soci = opts.soci,
+    jobs = opts.jobs or 1, id = os.date "!%Y%m%dT%H%M%SZ" .. "-" .. require("bakery.process").pid(),
+    project = project and project.dir or require("bakery.fs").realpath(values.context or ".") }
+  local started = loop.now()
+  if found > 0 then
+    ctx.temp = temp_of(values)
+    if values.dry_run then
+      dry_run(list, ctx)
+    else
+      flip.refuse_unfinished(ctx.project)
+      local client <close> = fail.check(oci.client {}) -- luacheck: ignore
+      stage_all(client, list, ctx)
+      local _, failed = outcome(list, values)
+      if failed and not values.keep_going then
+        emit { type = "warning", text = "no tag was set because a target failed (--keep-going publishes the others)" }
+        for _, r in ipairs(list) do r.steps = nil end
+      else
+        set_tags(client, list, ctx)
+      end
+    end
+  end
+  reporter:finish()
+  local out, failed, good = outcome(list, values)
+  local class = failure_class(failed, good, values)
+  if values.json then session.print_json(json.object { { "apiVersion", "bakery/v1" }, { "kind", "Published" }, { "run", ctx.id },
+    { "seconds", tonumber(("%.3f"):format(loop.now() - started)) }, { "targets", out } }) end
+  return require("app.cli.exit").code[class]
+end
+
+--- `ci publish META…` and `ci merge META…`.
+function M.publish(values) return run(values, { wait = true, soci = true, jobs = values.jobs or 4 }) end
+
+--- `imagetools merge META…`: no waiting, no SOCI, one target after the other.
+function M.merge(values) return run(values, { jobs = 1, every = true }) end
+
+return M

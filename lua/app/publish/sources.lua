@@ -1,0 +1,118 @@
+--- What several runners built: metadata files, and of each target the newest source per platform.
+local fs = require "bakery.fs"
+local oci = require "bakery.oci"
+local error_object = require "bakery.error"
+local fail = require "app.fail"
+local plans = require "app.plan"
+
+local M = {}
+
+--- Metadata arguments may be patterns (`*`, `?`, `[`); each pattern's matches are sorted.
+---@param patterns string[]
+---@return string[] files
+function M.expand(patterns)
+  local out, seen = {}, {}
+  for _, pattern in ipairs(patterns) do
+    local list = { pattern }
+    if pattern:find "[*?%[]" and not fs.exists(pattern) then
+      list = fail.check(fs.glob(pattern))
+      if #list == 0 then
+        fail.raise { class = "usage", code = "metadata.missing", message = "no metadata file matches " .. pattern }
+      end
+      table.sort(list)
+    end
+    for _, file in ipairs(list) do
+      if not seen[file] then out[#out + 1] = file end
+      seen[file] = true
+    end
+  end
+  return out
+end
+
+-- Seconds since 1970 of an RFC 3339 stamp; without a zone it counts as UTC. Unreadable: the oldest.
+local function seconds_of(stamp)
+  local y, mo, d, h, mi, s, rest = tostring(stamp):match "^(%d%d%d%d)-(%d%d)-(%d%d)[T ](%d%d):(%d%d):(%d%d)(.*)$"
+  if not y then return -math.huge end
+  local days = os.time { year = y, month = mo, day = d, hour = 12 } - os.time { year = 1970, month = 1, day = 1, hour = 12 }
+  local at = (days + 43200) // 86400 * 86400 + h * 3600 + mi * 60 + s
+  local fraction, zone = rest:match "^(%.?%d*)(.*)$"
+  local sign, zh, zm = zone:match "^([+-])(%d%d):?(%d%d)$"
+  if sign then at = at - (sign == "-" and -1 or 1) * (zh * 3600 + zm * 60) end
+  return at + (tonumber("0" .. fraction) or 0)
+end
+
+-- Newest first; entries of equal age keep the files' order, later files first.
+local function newest_first(entries)
+  local keyed = {}
+  for i, e in ipairs(entries) do keyed[i] = { entry = e, at = seconds_of(e.created), place = i } end
+  table.sort(keyed, function(a, b)
+    if a.at ~= b.at then return a.at > b.at end
+    return a.place > b.place
+  end)
+  local out = {}
+  for i, k in ipairs(keyed) do out[i] = k.entry end
+  return out
+end
+
+---@class app.publish.source
+---@field ref string "repository:tag@digest" or "repository@digest" as the metadata has it
+---@field repository string
+---@field digest string
+---@field platform string|nil nil: an index, its manifests say
+---@field created string|nil
+
+local function source_of(entry)
+  if not entry.ref or not entry.digest then return nil end
+  local ref = fail.within("metadata", oci.ref(entry.ref))
+  return { ref = entry.ref, repository = ref.name, digest = entry.digest, platform = entry.platform,
+    created = entry.created }
+end
+
+-- One entry per platform: the newest.
+local function choose(entries)
+  local out, seen = {}, {}
+  for _, entry in ipairs(newest_first(entries)) do
+    local source = source_of(entry)
+    local key = source and (source.platform or source.digest)
+    if source and not seen[key] then
+      seen[key] = true
+      out[#out + 1] = source
+    end
+  end
+  return out
+end
+
+--- Entries of metadata files by uid; every file that cannot be read is named.
+---@param files string[]
+---@return table<string, table[]>
+function M.load(files)
+  local problems, out = {}, {}
+  for _, file in ipairs(files) do
+    local found, err = plans.read_metadata { file }
+    if found then
+      for uid, entries in pairs(found) do
+        out[uid] = out[uid] or {}
+        table.move(entries, 1, #entries, #out[uid] + 1, out[uid])
+      end
+    else
+      problems[#problems + 1] = error_object.new { class = "usage", code = type(err) == "table" and err.code or "metadata.invalid",
+        message = type(err) == "table" and err.message or tostring(err), where = type(err) == "table" and err.where or file }
+    end
+  end
+  if #problems > 0 then
+    error({ class = "usage", code = "metadata.invalid", errors = problems, message = problems[1].message }, 0)
+  end
+  return out
+end
+
+--- Sources by uid of the plan's targets, newest first.
+---@param entries table of M.load
+---@param plan table of session.backend_plan
+---@return table<string, app.publish.source[]>
+function M.of_plan(entries, plan)
+  local out = {}
+  for _, uid in ipairs(plan.order) do out[uid] = entries[uid] and choose(entries[uid]) end
+  return out
+end
+
+return M
