@@ -42,6 +42,14 @@ local merge_options = options.join({
 }, options.without(options.selection, "image-version", "image-variant", "image-os", "image-platform", "latest",
   "dev-versions", "matrix-versions", "select"))
 
+local function clean_options(untagged)
+  return options.join({
+    { name = "untagged", type = "switch", default = untagged, help = "versions without a tag too (ghcr.io)" },
+    { name = "older-than", type = "int", min = 0, metavar = "DAYS", help = "what was not updated for so long" },
+    { name = "dry-run", type = "flag", help = "print what would be removed as JSON" },
+  }, options.without(options.selection, "image-version", "image-variant", "image-os", "image-platform", "latest", "dev-spec", "select"))
+end
+
 M.list = {
   recipe_command("build", "build the selected targets", { "bake", "b" }),
   recipe_command("test", "run the checks of built images"),
@@ -223,6 +231,30 @@ M.list = {
       run = lazy("resolvers", "versions") },
   } },
   images.image, images.login, images.logout,
+  { name = "clean", group = "Maintenance", summary = "remove old contents of cache and temporary registries", subcommands = {
+    { name = "cache-registry", summary = "clean REGISTRY/IMAGE/cache of the selected images",
+      args = { { name = "REGISTRY" } }, options = clean_options(true), run = lazy("retention", "clean_cache") },
+    { name = "temp-registry", summary = "clean REGISTRY/IMAGE/tmp of the selected images",
+      args = { { name = "REGISTRY" } }, options = clean_options(false), run = lazy("retention", "clean_temp") },
+  } },
+  { name = "prune", group = "Maintenance", summary = "remove old tags of published images, and what only they need",
+    description = "Without repositories: those of the policy, else the project's. Tags that no rule speaks of stay; so does "
+      .. "whatever a tag that stays needs: children of indexes, signatures, SBOMs. Without --apply only the plan is shown.",
+    args = { { name = "REPOSITORY", optional = true, many = true } },
+    options = { { name = "policy", type = "string", metavar = "FILE", complete = "file", help = "rules: what to keep (YAML)" },
+      { name = "keep-last", type = "int", min = 0, metavar = "N", help = "keep the newest N of each version line" },
+      { name = "keep-days", type = "number", metavar = "DAYS", help = "keep what is younger" },
+      { name = "line", type = "enum", choices = { "major", "minor", "patch", "all" }, help = "what a version line is [default: minor]" },
+      { name = "tags", type = "string", metavar = "RE", help = "--keep-last and --keep-days speak of these tags only" },
+      { name = "keep-tag", type = "list", metavar = "RE", help = "keep these tags whatever else is said (repeatable)" },
+      { name = "grace", type = "number", metavar = "HOURS", help = "leave what is younger alone [default: 24]" },
+      { name = "max-delete", type = "int", min = 0, metavar = "N", help = "refuse to remove more" },
+      { name = "plan-out", type = "string", metavar = "FILE", complete = "file", help = "write the plan there" },
+      { name = "apply", type = "flag", help = "carry the plan out" },
+      { name = "apply-plan", type = "string", metavar = "FILE", complete = "file",
+        help = "carry out a saved plan, if all of it still holds" },
+      { name = "yes", short = "y", type = "flag", help = "do not ask" } },
+    run = lazy("retention", "prune") },
   { name = "store", group = "Maintenance", summary = "look at and clean the local store", subcommands = {
     { name = "du", summary = "how much space what takes", run = lazy("store", "du") },
     { name = "ls", summary = "images in the store", run = lazy("store", "ls") },

@@ -1,0 +1,152 @@
+--- What hangs on what in one repository: tags → indexes → children, and referrers of each. Everything a
+--- decision needs is read before anything is decided; what cannot be read stops the work.
+---
+--- A repository is whatever has
+---   tags()             → string[]
+---   get(tag or digest) → { digest=, media_type=, raw= } or nil when it is not there
+---   referrers(digest)  → descriptors by the referrers API (none when there is no such API)
+--- all raising error objects for other trouble.
+local json = require "bakery.json"
+local task = require "bakery.task"
+local fail = require "app.fail"
+
+local M = {}
+
+local CREATED = "org.opencontainers.image.created"
+local INDEX = { ["application/vnd.oci.image.index.v1+json"] = true,
+  ["application/vnd.docker.distribution.manifest.list.v2+json"] = true }
+
+---@class app.retention.node
+---@field digest string
+---@field is_index boolean
+---@field children string[] digests of an index's manifests
+---@field subject string|nil digest it refers to
+---@field referrers string[] digests of manifests that refer to it
+---@field created integer|nil seconds since 1970
+---@field missing boolean named by something, and not there
+---@field config table|nil descriptor
+
+--- Seconds since 1970 of an RFC 3339 stamp, or nil.
+---@param stamp any
+---@return integer|nil
+function M.seconds(stamp)
+  local y, mo, d, h, mi, s, rest = tostring(stamp):match "^(%d%d%d%d)-(%d%d)-(%d%d)[Tt ](%d%d):(%d%d):(%d%d)(.*)$"
+  if not y then return nil end
+  local days = (os.time { year = y, month = mo, day = d, hour = 12 } - os.time { year = 1970, month = 1, day = 1, hour = 12 }
+    + 43200) // 86400
+  local at = days * 86400 + h * 3600 + mi * 60 + s
+  local sign, zh, zm = rest:match "([+-])(%d%d):?(%d%d)$"
+  if sign then at = at - (sign == "-" and -1 or 1) * (zh * 3600 + zm * 60) end
+  return at
+end
+
+--- Digest that a fallback tag of the referrers scheme (distribution-spec, "Referrers Tag Schema") or a tag of
+--- older cosign belongs to.
+---@param tag string
+---@return string|nil digest
+---@return string|nil kind "referrers", "sig", "att" or "sbom"
+function M.belongs_to(tag)
+  local algorithm, hex, suffix = tag:match "^(sha%d+)%-(%x+)%.?(%a*)$"
+  if not algorithm or #hex ~= (algorithm == "sha256" and 64 or 128) then return nil end
+  if suffix ~= "" and suffix ~= "sig" and suffix ~= "att" and suffix ~= "sbom" then return nil end
+  return algorithm .. ":" .. hex, suffix == "" and "referrers" or suffix
+end
+
+local function fill(node, m)
+  local doc = fail.check(json.decode(m.raw, { name = m.digest }))
+  node.is_index = INDEX[m.media_type] == true
+  node.subject = type(doc.subject) == "table" and doc.subject.digest or nil
+  node.created = M.seconds(type(doc.annotations) == "table" and doc.annotations[CREATED])
+  node.config = doc.config
+  for _, d in ipairs(node.is_index and type(doc.manifests) == "table" and doc.manifests or {}) do
+    if type(d) == "table" and type(d.digest) == "string" then node.children[#node.children + 1] = d.digest end
+  end
+end
+
+--- Reads the graph of a repository.
+---@param repo table
+---@return table { tags = { tag → digest }, nodes = { digest → node } }
+function M.read(repo)
+  local g = { tags = {}, nodes = {} }
+  local function visit(digest, m)
+    if g.nodes[digest] then return end
+    local node = { digest = digest, missing = false, is_index = false, children = {}, referrers = {} }
+    g.nodes[digest] = node -- before anything is waited for: other tasks come by
+    m = m or repo.get(digest)
+    if not m then
+      node.missing = true
+      return
+    end
+    fill(node, m)
+    for _, child in ipairs(node.children) do visit(child) end
+    if node.subject then visit(node.subject) end
+    for _, d in ipairs(repo.referrers(digest)) do
+      node.referrers[#node.referrers + 1] = d.digest
+      visit(d.digest)
+    end
+  end
+  task.map(repo.tags(), 8, function(tag)
+    local m = repo.get(tag)
+    if m then -- a tag that went away meanwhile is no tag
+      g.tags[tag] = m.digest
+      visit(m.digest, m)
+    end
+    return true
+  end)
+  -- The tag forms of "refers to".
+  for tag, digest in pairs(g.tags) do
+    local subject = M.belongs_to(tag)
+    if subject then
+      visit(subject)
+      local node = g.nodes[subject]
+      node.referrers[#node.referrers + 1] = digest
+    end
+  end
+  return g
+end
+
+--- All that hangs on the given manifests: children and referrers, with `subjects` what they refer to too.
+---@param g table
+---@param roots string[]
+---@param subjects boolean|nil
+---@return table<string, boolean>
+function M.closure(g, roots, subjects)
+  local seen, todo = {}, table.move(roots, 1, #roots, 1, {})
+  while #todo > 0 do
+    local digest = table.remove(todo)
+    if not seen[digest] then
+      seen[digest] = true
+      local node = g.nodes[digest]
+      for _, list in ipairs { node and node.children or {}, node and node.referrers or {} } do
+        table.move(list, 1, #list, #todo + 1, todo)
+      end
+      if subjects and node and node.subject then todo[#todo + 1] = node.subject end
+    end
+  end
+  return seen
+end
+
+--- When a manifest was made: its annotation, the newest of its children, or what created_of says of the config.
+---@param g table
+---@param digest string
+---@param created_of fun(node: table): integer|nil
+---@return integer|nil
+function M.created(g, digest, created_of)
+  local node = g.nodes[digest]
+  if not node or node.missing then return nil end
+  if node.created then return node.created end
+  if not node.is_index then
+    node.created = created_of(node)
+    return node.created
+  end
+  local newest
+  for _, child in ipairs(node.children) do
+    local at = M.created(g, child, created_of)
+    if not at then return nil end
+    newest = math.max(newest or at, at)
+  end
+  node.created = newest
+  return newest
+end
+
+return M

@@ -1,0 +1,84 @@
+--- One repository of a registry, as graph and prune want it.
+local digest = require "bakery.digest"
+local json = require "bakery.json"
+local oci = require "bakery.oci"
+local fail = require "app.fail"
+local graph = require "app.retention.graph"
+
+local M = {}
+
+local EMPTY = "application/vnd.oci.empty.v1+json"
+local MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+local function absent(err) return err.code == "oci.not_found" or err.code == "http.404" end
+local function unsupported(err) return err.code == "oci.unsupported" or err.code == "http.405" or err.code == "http.400" end
+
+--- Opens a repository.
+---@param client table bakery.oci.client
+---@param text string "host/path"
+---@return table repo
+function M.open(client, text)
+  local ref = fail.within("repository", oci.ref(text))
+  local name = ref.name
+  local repo, tags_stay = { name = name }, false
+  local function at(what)
+    return what:find("^sha%d+:") and name .. "@" .. what or name .. ":" .. what
+  end
+
+  function repo.tags()
+    local list, err = client:tags(name)
+    if not list and absent(err) then return {} end
+    return fail.within(name, list, err)
+  end
+
+  function repo.get(what)
+    local m, err = client:manifest(at(what))
+    if not m and absent(err) then return nil end
+    return fail.within(at(what), m, err)
+  end
+
+  -- The fallback tags are tags like others; only what the API says is of interest here.
+  function repo.referrers(d)
+    local list, err = client:referrers(name .. "@" .. d)
+    if not list and absent(err) then return {} end
+    return fail.within("referrers of " .. at(d), list, err)
+  end
+
+  --- When an image was made, by its config; nil when that does not say.
+  function repo.created(node)
+    if type(node.config) ~= "table" or type(node.config.digest) ~= "string" then return nil end
+    local config = client:blob_data(name, node.config, { max = 16 << 20 })
+    local doc = config and json.decode(config)
+    return type(doc) == "table" and graph.seconds(doc.created) or nil
+  end
+
+  function repo.delete_tag(tag)
+    if tags_stay then return false end
+    local ok, err = client:delete(name .. ":" .. tag)
+    if ok or absent(err) then return true end
+    if not unsupported(err) then fail.within("remove " .. name .. ":" .. tag, ok, err) end
+    tags_stay = true
+    return false
+  end
+
+  function repo.delete(d)
+    local ok, err = client:delete(name .. "@" .. d)
+    if ok or absent(err) then return end
+    if unsupported(err) then
+      err.hint = "deletion may be switched off in the registry (distribution: storage.delete.enabled)"
+    end
+    fail.within("remove " .. name .. "@" .. d, ok, err)
+  end
+
+  --- Moves a tag to a manifest that is like no other; returns its digest.
+  function repo.put_dummy(tag)
+    local empty = { mediaType = EMPTY, digest = "sha256:" .. digest.sha256 "{}", size = 2 }
+    fail.check(client:push_blob(name, empty, { data = "{}" }))
+    local raw = json.encode { schemaVersion = 2, mediaType = MANIFEST, artifactType = "application/vnd.bakery.removed.v1",
+      config = empty, layers = { empty }, annotations = { ["dev.bakery.removed"] = tag .. " " .. os.time() } }
+    return fail.within("move " .. name .. ":" .. tag, client:push_manifest(name, tag, raw, MANIFEST)).digest
+  end
+  return repo
+end
+
+return M
