@@ -200,7 +200,7 @@ static int mark_all(struct gc *g, struct bk_err *err) {
   for (size_t i = 0; i < g->n_records; i++) {
     struct record *r = &g->records[i];
     double limit = r->area == REFS ? g->opt->ref_age : g->opt->max_age;
-    if (limit >= 0 && (double)age(g, r->stamp) > limit) r->gone = true;
+    if (limit >= 0 && (double)age(g, r->stamp) >= limit) r->gone = true;
     if (r->gone) continue;
     for (size_t j = 0; j < r->n; j++)
       if (mark(g, r->hex[j], r->area == REFS ? PINNED : r->stamp, err)) return -1;
@@ -213,8 +213,8 @@ static int mark_all(struct gc *g, struct bk_err *err) {
 static bool is_garbage(const struct gc *g, const struct object *o) {
   if (o->area == LOGS || o->area == STATS) return age(g, o->stamp) > FILE_AGE;
   if (o->area == CACHES)
-    return g->opt->max_age >= 0 && (double)age(g, o->stamp) > g->opt->max_age;
-  return !o->seen && (double)age(g, o->stamp) > g->opt->grace;
+    return g->opt->max_age >= 0 && (double)age(g, o->stamp) >= g->opt->max_age;
+  return !o->seen && (double)age(g, o->stamp) >= g->opt->grace;
 }
 
 static int by_score(const void *a, const void *b) {

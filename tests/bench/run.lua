@@ -1,5 +1,5 @@
 --- `make bench`: our figure and a peer's, same machine, same run, ratios printed. Timings decide nothing.
----   bakery lua tests/bench/run.lua [startup|template|plan|tags|soci|build|push]
+---   bakery lua tests/bench/run.lua [startup|template|plan|tags|soci|build|push|builder]
 package.path = "tests/?.lua"
 local fs = require "bakery.fs"
 local loop = require "bakery.loop"
@@ -71,7 +71,9 @@ RUN sha256sum /opt/app/big > /opt/app/big.sha256
   run { "dd", "if=/dev/urandom", "of=" .. dir .. "/big", "bs=1M", "count=30" }
 end
 
+local made
 local function make_base(reg)
+  if made then return made end
   print "making a Debian base with mmdebstrap …"
   local tar = os.getenv "BENCH_BASE" or work .. "/base.tar"
   if not fs.exists(tar) then
@@ -82,7 +84,8 @@ local function make_base(reg)
   run { "umoci", "new", "--image", layout .. ":base" }
   run { "umoci", "raw", "add-layer", "--image", layout .. ":base", tar }
   run { "skopeo", "copy", "--dest-tls-verify=false", "oci:" .. layout .. ":base", "docker://" .. reg.host .. "/base:1" }
-  return reg.host .. "/base:1"
+  made = reg.host .. "/base:1"
+  return made
 end
 
 local function bench_build(reg)
@@ -125,10 +128,13 @@ local ok, err = pcall(function()
   if not next(wanted) or wanted.plan then dofile "tests/bench/plan.lua" end
   if not next(wanted) or wanted.tags then dofile "tests/bench/tags.lua" end
   if not next(wanted) or wanted.soci then dofile "tests/bench/soci.lua" end
-  if not next(wanted) or wanted.build or wanted.push then
+  if not next(wanted) or wanted.build or wanted.push or wanted.builder then
     local reg <close> = registry.start {}
     if not next(wanted) or wanted.build then bench_build(reg) end
     if not next(wanted) or wanted.push then bench_push(reg) end
+    if not next(wanted) or wanted.builder then
+      dofile "tests/bench/builder.lua" ({ bin = bin, work = work, run = run, best = best, line = line, base = make_base }, reg)
+    end
   end
 end)
 process.run { cmd = { "rm", "-rf", work } }

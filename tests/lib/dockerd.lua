@@ -11,8 +11,8 @@ local M = {}
 local Engine = {}
 Engine.__index = Engine
 
--- The client that speaks to BuildKit by itself: a newer one asks for the buildx plugin.
-local function client()
+--- The client that speaks to BuildKit by itself: a newer one asks for the buildx plugin.
+function M.client()
   return fs.exists "/usr/bin/docker" and "/usr/bin/docker" or process.which "docker"
 end
 
@@ -22,7 +22,7 @@ end
 function M.start()
   if process.uid() ~= 0 then return nil, "needs root" end
   if not process.which "dockerd" then return nil, "needs dockerd" end
-  if not client() then return nil, "needs docker" end
+  if not M.client() then return nil, "needs docker" end
   if not process.which "skopeo" then return nil, "needs skopeo" end
   local self = setmetatable({ dir = world.tmp() }, Engine)
   self.child = assert(process.spawn { cmd = { "dockerd", "--iptables=false", "--bridge=none", "--storage-driver", "overlay2",
@@ -31,7 +31,7 @@ function M.start()
   self.env = { DOCKER_HOST = "unix://" .. self.dir .. "/sock", DOCKER_BUILDKIT = "1", DOCKER_CONFIG = self.dir }
   local deadline = loop.now() + 30
   repeat
-    local r = process.run { cmd = { client(), "version" }, env = self.env, timeout = 5 }
+    local r = process.run { cmd = { M.client(), "version" }, env = self.env, timeout = 5 }
     if r and r.code == 0 then return self end
     loop.sleep(0.1)
   until loop.now() > deadline
@@ -46,12 +46,12 @@ end
 function Engine:build(dir, file, args)
   self.count = (self.count or 0) + 1
   local tag, out = "case" .. self.count, ("%s/out%d"):format(self.dir, self.count)
-  local cmd = { client(), "build", "--network", "host", "--progress", "plain", "-f", dir .. "/" .. file, "-t", tag }
+  local cmd = { M.client(), "build", "--network", "host", "--progress", "plain", "-f", dir .. "/" .. file, "-t", tag }
   for _, a in ipairs(args or {}) do cmd[#cmd + 1] = a end
   cmd[#cmd + 1] = dir
   local r = assert(process.run { cmd = cmd, env = self.env, timeout = 120 })
   if r.code ~= 0 then return { code = r.code, stderr = r.stderr .. r.stdout } end
-  world.run({ client(), "save", tag, "-o", out .. ".tar" }, { env = self.env })
+  world.run({ M.client(), "save", tag, "-o", out .. ".tar" }, { env = self.env })
   -- Docker's own fields of the configuration do not survive the conversion: it is read from the archive.
   local function member(name) return world.run { "tar", "-xOf", out .. ".tar", name }.stdout end
   local document = json.decode(member(json.decode(member "manifest.json")[1].Config))

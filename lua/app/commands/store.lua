@@ -2,6 +2,7 @@
 local json = require "bakery.json"
 local fail = require "app.fail"
 local format = require "app.report.format"
+local limits = require "app.backend.embedded.limits"
 local session = require "app.session"
 
 local M = {}
@@ -45,16 +46,36 @@ function M.ls(values)
   return 0
 end
 
-function M.gc(values)
+local function gc(values, opts)
   local s <close> = open(values) -- luacheck: ignore
-  local report = fail.check(s:gc { dry_run = values.dry_run or false, max_bytes = values.max_bytes,
-    max_age = values.max_age and values.max_age * 86400 })
+  opts.dry_run = values.dry_run or false
+  local report = fail.check(s:gc(opts))
   if values.json then session.print_json(report)
   else
     io.stdout:write(("%s %d objects, %s\n"):format(values.dry_run and "would remove" or "removed", report.removed or 0,
       format.bytes(report.bytes or 0)))
   end
   return 0
+end
+
+function M.gc(values)
+  return gc(values, { max_age = values.max_age and values.max_age * 86400,
+    max_bytes = values.max_bytes or values.max_size and limits.size(values.max_size, "--max-size") or nil })
+end
+
+--- Everything that can be made again: step results, pulled images, cache mounts; with --images built ones too.
+function M.prune(values)
+  local process = require "bakery.process"
+  if not values.yes and not values.dry_run then
+    if not process.isatty(0) then
+      fail.raise { class = "usage", code = "confirm", message = "nothing is removed without --yes", hint = "--dry-run shows how much" }
+    end
+    io.stderr:write("remove all step results, cache mounts" .. (values.images and " and images" or "") .. " from the store? [y/N] ")
+    local answer = io.stdin:read "l"
+    if not answer or not answer:match "^[yY]" then return 0 end
+  end
+  local older = (values.older_than or 0) * 86400
+  return gc(values, { max_age = older, grace = older, ref_age = values.images and older or nil })
 end
 
 function M.runs(values)

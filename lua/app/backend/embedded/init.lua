@@ -10,6 +10,7 @@ local fail = require "app.fail"
 local images = require "app.backend.embedded.images"
 local export = require "app.backend.embedded.export"
 local isolation = require "app.backend.embedded.isolation"
+local limits = require "app.backend.embedded.limits"
 local manifests = require "app.backend.embedded.manifests"
 local output = require "app.backend.embedded.output"
 local provenance = require "app.backend.embedded.provenance"
@@ -61,6 +62,7 @@ function M.open(opts)
   self.emit = function(e)
     if self.held then table.insert(self.held, e) else self.report(e) end
   end
+  self.limits = limits.read()
   self.slots = task.semaphore(opts.jobs or self.cpus)
   self.client = fail.check(oci.client(opts.registry or {}))
   self.fresh = digest.sha256(tostring(loop.now()) .. process.pid())
@@ -209,6 +211,7 @@ function Backend:build_target(target)
       result.platforms[i] = { platform = platform, image = image, entries = built.entries }
       result.cached = result.cached + built.counts.cached
       result.executed = result.executed + built.counts.executed
+      self.made = self.made or built.counts.executed > 0
       result.size = result.size + image.size
       return true
     end
@@ -455,6 +458,7 @@ end
 function Backend:close()
   ssh.close(self)
   if self.store then
+    if self.limits and self.made then limits.apply(self.store, self.limits, self.emit) end
     self.store:close()
     self.store = nil
   end
