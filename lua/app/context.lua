@@ -226,6 +226,8 @@ function Context:print_plan()
   if asked_for_summary(a) then
     self:print_lines(require("app.summary.tables").counts(require("app.summary").planned(self.document)))
   end
+end
+
 --- Refuses to go on while an earlier publish of this project is neither finished nor taken back.
 function Context:refuse_unfinished_publish() require("app.publish.flip").refuse_unfinished(self.dir) end
 

@@ -31,7 +31,10 @@ return function(ctx, reg)
     return run { bin, "build", "-C", dir, "--store", store, "--progress", "quiet", "--no-summary", ... }
   end
   local graph = { "--root", root .. "/bh/root", "--runroot", root .. "/bh/run", "--storage-driver", "overlay" }
-  local function buildah_cmd(...) return { "buildah", table.unpack(table.move({ ... }, 1, select("#", ...), #graph + 1, table.move(graph, 1, #graph, 1, {}))) } end
+  local function buildah_cmd(...)
+    local cmd = table.move(graph, 1, #graph, 2, { "buildah" })
+    return table.move({ ... }, 1, select("#", ...), #cmd + 1, cmd)
+  end
   local function buildah(dir, tag, file, ...)
     return run(buildah_cmd("bud", "--layers", "--isolation", "chroot", "--tls-verify=false", "-f", dir .. "/" .. file, "-t", tag, ..., dir))
   end
