@@ -9,6 +9,7 @@ local attest = require "bakery.sign.attest"
 local bundle = require "bakery.sign.bundle"
 local image = require "bakery.sign.image"
 local keys = require "bakery.sign.keys"
+local task = require "bakery.task"
 local simple = require "bakery.sign.simple"
 local images = require "lib.images"
 local registry = require "lib.registry"
@@ -133,6 +134,23 @@ describe("sign", function()
     for _, s in ipairs(after.images[1].signatures) do assert.equal("bundle", s.kind) end
     refused("sign.format", image.sign, { client = client, ref = ref, key = one, formats = { "pgp" } })
     refused("oci.not_found", image.verify, { client = client, ref = name .. ":none", key = one })
+  end)
+
+  it("loses no signature when several sign at once", function()
+    local ref = repo "crowd"
+    local crowd, jobs = {}, {}
+    for i = 1, 5 do
+      crowd[i] = assert(sign.generate())
+      jobs[i] = function() return image.sign { ref = ref, key = crowd[i], recursive = false } end
+    end
+    task.all(jobs)
+    for i = 1, 5 do
+      local kinds = {}
+      for _, s in ipairs(image.verify { client = client, ref = ref, key = crowd[i] }.images[1].signatures) do
+        if s.valid then kinds[s.kind] = true end
+      end
+      assert.same({ bundle = true, simple = true }, kinds)
+    end
   end)
 
   it("does not take what was signed for something else", function()

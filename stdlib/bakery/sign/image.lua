@@ -4,6 +4,7 @@
 local digest = require "bakery.digest"
 local err = require "bakery.error"
 local json = require "bakery.json"
+local loop = require "bakery.loop"
 local oci = require "bakery.oci"
 local bundle = require "bakery.sign.bundle"
 local keys = require "bakery.sign.keys"
@@ -110,7 +111,7 @@ local function layers_of(client, name, reference)
       return nil, "malformed layer"
     end
   end
-  return doc.layers
+  return doc.layers, nil, got.digest
 end
 
 local function blob(client, name, layer)
@@ -155,7 +156,7 @@ end
 
 -- Simple signatures of an image: { layer=, payload= }; manifests that are none give a reason.
 local function simple_signatures(client, target)
-  local layers, reason = layers_of(client, target.name, ":" .. simple.tag(target.digest))
+  local layers, reason, tagged = layers_of(client, target.name, ":" .. simple.tag(target.digest))
   if not layers then return {}, reason ~= "gone" and reason or nil end
   local out = {}
   for i = 1, math.min(#layers, LIMIT) do
@@ -165,7 +166,7 @@ local function simple_signatures(client, target)
       out[#out + 1] = { layer = layers[i], payload = payload, reason = problem and problem.message }
     end
   end
-  return out, nil, layers
+  return out, nil, layers, tagged
 end
 
 -- Everything that could be a signature of an image by our key, with a verdict each.
@@ -191,29 +192,52 @@ local function has(list, kind)
   for _, v in ipairs(list) do if v.kind == kind and v.valid then return true end end
 end
 
--- Adds a simple signature; another writer may replace the tag meanwhile, so that it is looked at again.
+-- Adds a simple signature. Registries cannot swap a tag atomically: another writer may put back what he read before
+-- us. So the tag is written only while it is what was read, and looked at again until the signature was seen twice;
+-- signers of this process take turns.
 local function put_simple(o, target)
   local payload = simple.payload(target.name, target.digest, o.annotations)
   local layer = simple.layer(payload, sha256(payload), check(o.key:sign(payload)))
   check(o.client:push_blob(target.name, { digest = layer.digest, size = layer.size }, { data = payload }))
   local mine = layer.annotations[simple.SIGNATURE]
-  for _ = 1, 5 do
-    local list, reason, layers = simple_signatures(o.client, target)
+  local seen, began = 0, loop.now()
+  for attempt = 1, 20 do
+    if attempt > 1 then
+      loop.sleep(math.max(0.05, math.min(2, (loop.now() - began) / (attempt - 1))) * (0.5 + 2 * math.random()))
+    end
+    local list, reason, layers, tagged = simple_signatures(o.client, target)
     if reason then
       error(err.new { class = "build", code = "sign.tag",
         message = ("%s:%s holds no signatures: %s"):format(target.name, simple.tag(target.digest), reason) }, 0)
     end
-    for _, s in ipairs(list) do
-      if (s.layer.annotations or {})[simple.SIGNATURE] == mine then return end
+    local there = false
+    for _, s in ipairs(list) do there = there or (s.layer.annotations or {})[simple.SIGNATURE] == mine end
+    seen = there and seen + 1 or 0
+    if seen == 2 then return end
+    if not there then
+      layers = layers or {}
+      layers[#layers + 1] = layer
+      local raw, config, media_type = simple.manifest(layers, sha256)
+      check(o.client:push_blob(target.name, { digest = sha256(config), size = #config }, { data = config }))
+      local now_tagged, problem = o.client:head(target.name .. ":" .. simple.tag(target.digest))
+      if not now_tagged and not absent(problem) then error(problem, 0) end
+      if (now_tagged and now_tagged.digest) == tagged then
+        check(o.client:push_manifest(target.name, simple.tag(target.digest), raw, media_type))
+      end
     end
-    layers = layers or {}
-    layers[#layers + 1] = layer
-    local raw, config, media_type = simple.manifest(layers, sha256)
-    check(o.client:push_blob(target.name, { digest = sha256(config), size = #config }, { data = config }))
-    check(o.client:push_manifest(target.name, simple.tag(target.digest), raw, media_type))
   end
   error(err.new { class = "infra", code = "sign.race", retryable = true,
     message = ("%s:%s is changed by others again and again"):format(target.name, simple.tag(target.digest)) }, 0)
+end
+
+local turns = setmetatable({}, { __mode = "v" })
+
+-- Whose turn it is to write a target's tag.
+local function turn(target)
+  local name = target.name .. ":" .. target.digest
+  local t = turns[name] or task.semaphore(1)
+  turns[name] = t
+  return t
 end
 
 --- Signs an image and, by default, every manifest of its index. What the key has signed already is left alone.
@@ -243,7 +267,7 @@ function M.sign(o)
     end
     if formats.simple then
       out.simple = has(there, "simple") and "present" or "signed"
-      if out.simple == "signed" then put_simple(o, target) end
+      if out.simple == "signed" then turn(target):with(put_simple, o, target) end
     end
     return out
   end)
