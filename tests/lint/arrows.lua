@@ -92,7 +92,7 @@ local PLAIN = { ["snapshot_flat.c"] = true, ["snapshot_place.c"] = true, ["snaps
   ["lua_archive.c"] = { fstat = true } }
 local RAW = { "fstat", "fstatat", "lstat", "fchown", "fchownat", "lchown", "fchmod", "fchmodat", "mknodat", "readlinkat" }
 for _, mod in ipairs { "archive", "snapshot" } do
-  for _, name in ipairs(fs.list("src/" .. mod)) do
+  for _, name in ipairs(fs.list("src/" .. mod) or {}) do
     local plain, n = PLAIN[name], 0
     for line in name:match "%.c$" and plain ~= true and io.lines("src/" .. mod .. "/" .. name) or function() end do
       n = n + 1
