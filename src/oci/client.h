@@ -95,6 +95,7 @@ struct bk_oci_page {
   int size;         /* names per request; 0 = 1000 */
   const char *last; /* only names behind this one; NULL = all */
   size_t max;       /* stop at so many; 0 = no bound of the caller's */
+  bool sort;        /* by bytes instead of the registry's order */
 };
 int bk_oci_tags(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_page *page,
                 struct bk_oci_tags *out, const struct bk_oci_op *op,

@@ -79,8 +79,9 @@ static int done_put(lua_State *L, struct bk_job *job) {
   return 1;
 }
 
-/* push_manifest(repo, tag|digest|nil, raw, media_type) */
+/* push_manifest(repo, tag|digest|nil, raw, media_type[, {look=}]) */
 static int client_push_manifest(lua_State *L) {
+  static const char *const names[] = {"look", NULL};
   size_t rn = 0, n, tn;
   const char *reference = luaL_optlstring(L, 3, NULL, &rn);
   const char *raw = luaL_checklstring(L, 4, &n), *type = luaL_checklstring(L, 5, &tn);
@@ -88,8 +89,10 @@ static int client_push_manifest(lua_State *L) {
   luaL_argcheck(L, !reference || (strlen(reference) == rn && (bk_oci_is_tag(reference) ||
                                                               bk_oci_is_digest(reference))),
                 3, "tag or digest expected");
-  lua_settop(L, 5);
+  bk_opts(L, 6, names);
+  lua_settop(L, 6);
   struct call *k = oci_call_new(L, work_put);
+  k->op.blind = !bk_opt_bool(L, 6, "look", true);
   if (!oci_take_ref(L, k, 2)) return 2;
   k->text = oci_copy(k, raw, n);
   k->text_len = n;
@@ -308,10 +311,11 @@ static void take_page(lua_State *L, struct call *k) {
   luaL_argcheck(L, size >= 0 && size <= 100000, 3, "page_size: 1 to 100000 expected");
   luaL_argcheck(L, max >= 0, 3, "max must not be negative");
   k->page = (struct bk_oci_page){
-      .size = (int)size, .last = oci_opt_text(L, k, 3, "last"), .max = (size_t)max};
+      .size = (int)size, .last = oci_opt_text(L, k, 3, "last"), .max = (size_t)max,
+      .sort = bk_opt_bool(L, 3, "sort", false)};
 }
 
-static const char *const page_names[] = {"last", "max", "page_size", NULL};
+static const char *const page_names[] = {"last", "max", "page_size", "sort", NULL};
 
 /* tags(repo[, {last=, max=, page_size=}]) -> list */
 static int client_tags(lua_State *L) {

@@ -241,7 +241,7 @@ int oci_manifest_put(struct bk_oci *c, const struct bk_oci_ref *r, const char *r
     rc = bk_fail(err, BK_USAGE, "oci.digest_mismatch",
                  "push %s/%s: the manifest has digest %s, not %s", r->registry, r->repository, own,
                  r->digest);
-  else if (r->digest || !is_there(c, r, own, op))
+  else if (r->digest || (op && op->blind) || !is_there(c, r, own, op))
     rc = put_patiently(c, r, raw, len, media_type, own, op, err);
   if (rc == 0) oci_fresh_add(oci_host(c, r->registry), r, own);
   if (rc == 0) rc = oci_referrer_added(c, r, raw, len, media_type, own, op, err);

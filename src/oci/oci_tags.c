@@ -1,5 +1,6 @@
 /* Tag lists with paging, and deletion (registry.md 1.7). */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -102,6 +103,10 @@ static int page(struct list *l, char **url, struct bk_oci_tags *out, struct bk_e
   return rc;
 }
 
+static int by_bytes(const void *a, const void *b) {
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 static int all_pages(struct list *l, const char *path, struct bk_oci_tags *out,
                      struct bk_err *err) {
   *out = (struct bk_oci_tags){0};
@@ -125,6 +130,7 @@ static int all_pages(struct list *l, const char *path, struct bk_oci_tags *out,
   bk_map_free(&l->seen);
   free(url);
   if (rc) bk_oci_tags_free(out);
+  else if (l->page && l->page->sort && out->n) qsort(out->names, out->n, sizeof *out->names, by_bytes);
   return rc;
 }
 

@@ -207,14 +207,16 @@ function Client:delete_blob(repo, desc) end
 ---@param reference? string tag or digest (nil: that of repo)
 ---@param raw string
 ---@param media_type string
+---@param opts? { look?: boolean } look: false pushes without asking first what the tag shows
 ---@return { digest: string, size: integer, media_type: string }|nil
 ---@return table? err
-function Client:push_manifest(repo, reference, raw, media_type) end
+function Client:push_manifest(repo, reference, raw, media_type, opts) end
 
 ---@class bakery.oci.page
 ---@field last? string only names behind this one, in the registry's order
 ---@field max? integer stop at so many
 ---@field page_size? integer names per request (1000)
+---@field sort? boolean by bytes instead of the registry's order
 
 --- Tags (async), in the registry's order: all pages.
 ---@param repo string|bakery.oci.ref

@@ -124,6 +124,7 @@ end
 
 local ok, err = pcall(function()
   if not next(wanted) or wanted.startup then bench_startup() end
+  if not next(wanted) or wanted.registry then dofile("tests/bench/registry.lua").run(bin) end
   if not next(wanted) or wanted.template then dofile "tests/bench/template.lua" end
   if not next(wanted) or wanted.plan then dofile "tests/bench/plan.lua" end
   if not next(wanted) or wanted.tags then dofile "tests/bench/tags.lua" end

@@ -117,17 +117,19 @@ end
 
 function M.ls(values)
   local kind, text = image.parse(values[1])
-  local regex, bad = require("bakery.regex").compile(values.match or "")
-  if not regex then
-    bad.class, bad.message = "usage", "--match: " .. bad.message
-    fail.raise(bad)
+  local regex, bad
+  if values.match then
+    regex, bad = require("bakery.regex").compile(values.match)
+    if not regex then
+      bad.class, bad.message = "usage", "--match: " .. bad.message
+      fail.raise(bad)
+    end
   end
   local names, digests = run(values, function(opts)
-    opts.last, opts.max = values.last, values.limit
+    opts.last, opts.max, opts.sort = values.last, values.limit, true -- some give another order each time
     local host = kind == "docker" and is_host(text)
     local list = fail.check((host and image.repositories or image.tags)(host or values[1], opts))
-    table.sort(list) -- some registries give another order each time
-    if values.match then
+    if regex then
       local kept = {}
       for _, name in ipairs(list) do if regex:find(name) then kept[#kept + 1] = name end end
       list = kept
@@ -145,7 +147,9 @@ function M.ls(values)
     end
     session.print_json(doc)
   else
-    for i, name in ipairs(names) do out(format.printable(name), digests and " " .. digests[i] or "", "\n") end
+    local lines = {}
+    for i, name in ipairs(names) do lines[i] = (name:find "%c" and format.printable(name) or name) .. (digests and " " .. digests[i] or "") .. "\n" end
+    out(table.concat(lines))
   end
   return 0
 end

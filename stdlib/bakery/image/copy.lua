@@ -202,7 +202,7 @@ function M.to(src, dst, root, opts)
   done.referrers = opts.referrers and put_referrers(dst, root, put) or 0
   done.tagged = {}
   for _, name in ipairs(opts.tags or { false }) do
-    local ref = dst:tag(root.m, name or opts.default_tag)
+    local ref = dst:tag(root.m, name or opts.default_tag, has[root] == false)
     table.insert(done.tagged, ref)
     emit { type = "tagged", target = dst.text, ref = ref }
   end

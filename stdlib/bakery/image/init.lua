@@ -122,23 +122,24 @@ end)
 
 --- Tags of a repository, names in a layout or archive.
 ---@param spec string
----@param opts? bakery.image.options|{ last?: string, max?: integer, page_size?: integer } the latter of registries only
+---@param opts? bakery.image.options|{ last?: string, max?: integer, page_size?: integer, sort?: boolean } these of registries only
 ---@return string[]|nil
 ---@return table? err
 M.tags = fault.guarded(function(spec, opts)
   return with(spec, settle(opts), function(p, o)
-    return p:tags { last = o.last, max = o.max, page_size = o.page_size }
+    return p:tags { last = o.last, max = o.max, page_size = o.page_size, sort = o.sort }
   end)
 end)
 
 --- Repositories of a registry, where it has a catalog.
 ---@param host string
----@param opts? bakery.image.options|{ last?: string, max?: integer, page_size?: integer }
+---@param opts? bakery.image.options|{ last?: string, max?: integer, page_size?: integer, sort?: boolean }
 ---@return string[]|nil
 ---@return table? err
 M.repositories = fault.guarded(function(host, opts)
   local o = settle(opts)
-  return fault.check(place.client(o):catalog(host, { last = o.last, max = o.max, page_size = o.page_size }))
+  return fault.check(place.client(o):catalog(host, { last = o.last, max = o.max, page_size = o.page_size,
+    sort = o.sort }))
 end)
 
 local function name_of(p)

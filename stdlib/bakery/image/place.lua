@@ -8,7 +8,7 @@
 ---   has(digest)                  whether a manifest and all it names is there
 ---   put_blob(descriptor, from, progress)  "exists" | "mounted" | "uploaded"
 ---   put(manifest, subject)       stores a manifest under its digest
----   tag(manifest, name)          names it; nil: the place's own name
+---   tag(manifest, name, is_new)  names it; nil: the place's own name; is_new: it was not there before
 ---   tags(), remove(), referrers(digest, artifact_type)
 ---   close()
 --- All raise error objects.

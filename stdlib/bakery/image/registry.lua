@@ -49,7 +49,7 @@ end
 
 function Registry:put(m) fault.check(self.client:push_manifest(self.repo, m.digest, m.raw, m.media_type)) end
 
-function Registry:tag(m, name)
+function Registry:tag(m, name, is_new)
   if not name and self.ref.digest and self.ref.digest ~= m.digest then
     fault.raise { class = "usage", code = "image.digest", message = ("%s: what is copied has digest %s"):format(self.text,
       m.digest) }
@@ -59,7 +59,7 @@ function Registry:tag(m, name)
     return self:at(m.digest)
   end
   name = name or self.ref.tag
-  fault.check(self.client:push_manifest(self.repo, name, m.raw, m.media_type))
+  fault.check(self.client:push_manifest(self.repo, name, m.raw, m.media_type, { look = not is_new }))
   return self.repo .. ":" .. name
 end
 
