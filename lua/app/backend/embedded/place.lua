@@ -60,8 +60,9 @@ local function manifest(self, record)
   local chain = chains.empty
   for _, layer in ipairs(record.layers) do chain = chain:with(layer) end
   local size = select(2, self.store:has_blob(record.config))
-  local made = output.manifest(self.build, { config_digest = record.config, config_size = size, chain = chain,
-    labels = record.labels, base = record.base })
+  local image = { config_digest = record.config, config_size = size, chain = chain, labels = record.labels, base = record.base,
+    annotations = record.annotations, format = record.format }
+  local made = output.manifest(self.build, image, record.platform)
   for i, d in ipairs(made.layers) do
     local layer = record.layers[i]
     self.files[d.digest] = function()
@@ -70,15 +71,16 @@ local function manifest(self, record)
     end
   end
   self.files[record.config] = function() return self.store:blob_path(record.config) end
-  local m = { raw = made.raw, digest = made.digest, media_type = made.media_type, size = made.size }
+  local m = { raw = made.raw, digest = made.digest, media_type = made.media_type, size = made.size,
+    annotations = made.annotations }
   self.manifests[m.digest] = m
-  return m
+  return { platform = record.platform, manifest = m, image = image }
 end
 
 function Store:root()
   if self._root then return self._root end
   local list, made = records(self), {}
-  for i, record in ipairs(list) do made[i] = { platform = record.platform, manifest = manifest(self, record) } end
+  for i, record in ipairs(list) do made[i] = manifest(self, record) end
   if #made == 1 then self._root = made[1].manifest
   else
     local index = output.index(self.build, made)
