@@ -133,9 +133,9 @@ static int open_group(void) {
 }
 
 /* Another builder may have removed the group when it was empty: its file answers ENODEV then. */
-int sandbox_device_group(void) {
+int sandbox_device_group(bool fresh) {
   pthread_mutex_lock(&lock);
-  bool gone = group_fd >= 0 && faccessat(parent_fd, GROUP "/cgroup.procs", F_OK, 0) != 0;
+  bool gone = group_fd >= 0 && (fresh || faccessat(parent_fd, GROUP "/cgroup.procs", F_OK, 0) != 0);
   if (gone) close(group_fd), group_fd = -1;
   if (!tried || gone) group_fd = open_group();
   tried = true;

@@ -128,8 +128,8 @@ int sandbox_caps_set(uint64_t keep);
 int sandbox_seccomp(uint64_t caps, bool single, struct sock_fprog *out, struct bk_err *err);
 
 /* cgroup.procs of the group whose members can open the usual devices only; a new descriptor, or -1 when
- * that is not to be had here. */
-int sandbox_device_group(void);
+ * that is not to be had here. fresh: the last one was removed by somebody else. */
+int sandbox_device_group(bool fresh);
 
 /* The usual devices and links of /dev. */
 struct sandbox_node {

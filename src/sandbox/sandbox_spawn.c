@@ -182,7 +182,7 @@ static int run_plan(struct plan *p, struct bk_sandbox_box *box, struct bk_err *e
   box->pidfd = -1;
   if (p->failed->kind == OP_GROUP && p->error == ENODEV && p->group_tries++ < 5) {
     close(p->group); /* a builder that ended has just removed it */
-    p->group = sandbox_device_group();
+    p->group = sandbox_device_group(true);
     p->failed = NULL;
     if (p->group >= 0) return run_plan(p, box, err);
     return bk_fail(err, BK_BUILD, "sandbox.setup", "sandbox: the device group is gone");
@@ -222,7 +222,7 @@ static int prepare(struct plan *p, struct bk_err *err) {
                  : p->chroot                         ? chroot_caps(s->work)
                                                      : SANDBOX_CAPS_DOCKER;
   bool insecure = s->security == BK_SECURITY_INSECURE;
-  p->group = insecure || p->userns ? -1 : sandbox_device_group();
+  p->group = insecure || p->userns ? -1 : sandbox_device_group(false);
   p->devices = insecure || p->group >= 0;
   p->root_fd = p->support_fd = -1;
   p->noptions = 4096;

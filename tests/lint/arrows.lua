@@ -57,7 +57,7 @@ for _, mod in ipairs(fs.list "src") do
     if not ALLOWED[mod] then complain("src/" .. mod, 1, "no rule for this folder in tests/lint/arrows.lua") end
     local may = { [mod] = true }
     for _, m in ipairs(ALLOWED[mod] or {}) do may[m] = true end
-    for _, name in ipairs(fs.list("src/" .. mod)) do
+    for _, name in ipairs(fs.list("src/" .. mod) or {}) do
       if name:match "%.[ch]$" then check_c(mod, name, may) end
     end
   end
