@@ -305,6 +305,9 @@ RUN exit 1
     assert.is_nil(manifest.annotations)
     local r = run(dir, { "--format", "docker", "--annotation", "a=b" })
     has(r.stderr, "annotations need OCI media types")
+    r = run(dir, { "--format", "docker", "--backend", "buildx" })
+    assert.equal(2, r.code)
+    has(r.stderr, "--format docker")
     out = world.tmp() .. "/oci2"
     build({ dir = dir }, { "--annotation", "a=b", "--annotation", "manifest,manifest-descriptor:c=d", "--annotation",
       "manifest[linux/s390x]:no=no", "--output", "oci:" .. out })

@@ -22,6 +22,10 @@ end
 
 ---@param opts table as for the embedded backend; args = the recipe's parsed options
 function M.open(opts)
+  if opts.format == "docker" then
+    fail.raise { class = "usage", code = "usage", message = "--format docker: the buildx backend leaves media types to its builder",
+      hint = "use --backend embedded" }
+  end
   local docker = process.which "docker"
   if not docker then
     fail.raise { class = "usage", code = "tool.missing", message = "backend buildx needs docker in PATH",
