@@ -107,6 +107,25 @@ describe("publish", function()
     assert.equal(digest, shown "one/app:latest")
   end)
 
+  it("signs before it tags, and says what it published", function()
+    local dir = project()
+    world.write(dir, { data = "signed\n" })
+    local files = { runner(dir, "amd64"), runner(dir, "arm64") }
+    local keys = world.tmp()
+    local env = { COSIGN_PASSWORD = "pw" }
+    assert.equal(0, world.bakery({ "key", "generate", "--output-key-prefix", keys .. "/k" }, { env = env }).code)
+    local r = world.bakery({ "ci", "publish", "-C", dir, "--temp-registry", temp, "--sign-key", keys .. "/k.key", "--summary",
+      "--summary-format", "json", files[1], files[2] }, { env = env })
+    assert.equal(0, r.code, r.stderr)
+    local doc = json.decode(r.stdout)
+    assert.equal(2, #doc.targets)
+    assert.equal(2, doc.targets[1].platforms)
+    assert.is_true(doc.targets[1].registry_size > 0)
+    r = world.bakery { "verify", reg.host .. "/two/app:latest", "--key", keys .. "/k.pub" }
+    assert.equal(0, r.code, r.stderr)
+    assert.is_nil((r.stdout .. r.stderr):find("pw", 1, true))
+  end)
+
   it("refuses to publish less than what is declared", function()
     local dir = project()
     world.write(dir, { data = "second\n" })
@@ -152,7 +171,7 @@ describe("publish", function()
     assert.truthy(r.stderr:find("would tag " .. reg.host .. "/two/app:latest", 1, true), r.stderr)
     assert.truthy(r.stderr:find("would create 127.0.0.1:1/x/app/tmp:app-1-0-0-ubuntu-24-04", 1, true), r.stderr)
     r = world.bakery { "ci", "publish", "-C", dir, "--dry-run", "nosuch*.json" }
-    assert.equal(2, r.code)
+    assert.equal(2, r.code, r.stderr)
     assert(fs.write(dir .. "/bad.json", "{"))
     assert(fs.write(dir .. "/list.json", "[]"))
     r = world.bakery { "ci", "publish", "-C", dir, "--dry-run", dir .. "/bad.json", dir .. "/list.json" }

@@ -39,6 +39,8 @@ local merge_options = options.join({
   { name = "allow-missing-platform", type = "flag", help = "publish targets although a declared platform was not built" },
   { name = "keep-going", short = "k", type = "flag", help = "publish the other targets when one fails" },
   { name = "wait", type = "int", min = 0, metavar = "SECONDS", help = "for images that cannot be seen yet [default: 600]" },
+  { name = "sign-key", type = "string", metavar = "FILE", env = "BAKERY_SIGN_KEY", complete = "file",
+    help = "sign with this key before the tags are set" },
 }, options.without(options.selection, "image-version", "image-variant", "image-os", "image-platform", "latest",
   "dev-versions", "matrix-versions", "select"))
 
@@ -109,7 +111,10 @@ M.list = {
       description = "META are the metadata files of `build --push --temp-registry`. Nothing is tagged unless every target "
         .. "could be staged; `bakery publish --resume` or `--rollback` mends a publish that was killed.",
       args = { { name = "META", many = true, complete = "file" } },
-      options = options.join({ { name = "jobs", short = "j", type = "int", min = 1, help = "targets at the same time [default: 4]" } },
+      options = options.join({ { name = "jobs", short = "j", type = "int", min = 1, help = "targets at the same time [default: 4]" },
+        { name = "summary", type = "flag", help = "sizes, tags and layers of what was published" },
+        { name = "summary-format", type = "enum", choices = { "table", "json" }, default = "table",
+          help = "table on standard error or JSON on standard output, for `ci summary`" } },
         merge_options), run = lazy("publish", "publish") },
     { name = "merge", summary = "the same", args = { { name = "META", many = true, complete = "file" } },
       options = merge_options, run = lazy("publish", "publish") },

@@ -150,6 +150,38 @@ local function failure_class(failed, good, values)
   return type(failed) == "table" and failed.class or "build"
 end
 
+-- Signs what was staged, in each of its repositories, before any tag shows it.
+local function sign(client, list, ctx)
+  if not ctx.key then return end
+  local image = require "bakery.sign.image"
+  for _, r in ipairs(list) do
+    local seen = {}
+    for _, step in ipairs(not r.error and r.steps or {}) do
+      if not seen[step.repository] then
+        image.sign { client = client, ref = step.repository .. "@" .. r.digest, key = ctx.key }
+        ctx.say(("signed %s %s@%s"):format(r.uid, step.repository, r.digest))
+      end
+      seen[step.repository] = true
+    end
+  end
+end
+
+-- Numbers of what was published, on standard output or standard error.
+local function summarize(doc, list, values)
+  if not values.summary then return end
+  local results = {}
+  for _, r in ipairs(list) do if r.steps and not r.error then results[r.uid] = r end end
+  local targets = require("app.summary.measure").run(doc, { stage = "publish", results = results,
+    images = function() return nil end, ref = function(r) return r.steps[1].repository .. "@" .. r.digest end })
+  local kept = {}
+  for _, t in ipairs(targets) do if results[t.uid] then kept[#kept + 1] = t end end
+  if values.summary_format == "json" then
+    io.stdout:write(json.encode(require("app.summary").document(kept), { indent = 2, lossy = true }), "\n")
+  elseif not values.quiet then
+    io.stderr:write(table.concat(require("app.summary.tables").full(kept), "\n"), "\n")
+  end
+end
+
 -- Sets the tags of what was staged.
 local function set_tags(client, list, ctx)
   local steps = {}
@@ -175,6 +207,7 @@ local function run(values, opts)
     jobs = opts.jobs or 1, id = os.date "!%Y%m%dT%H%M%SZ" .. "-" .. require("bakery.process").pid(),
     project = project and project.dir or require("bakery.fs").realpath(values.context or ".") }
   local started = loop.now()
+  if values.sign_key and not values.dry_run then ctx.key = require("bakery.sign.keys").private(values.sign_key) end
   if found > 0 then
     ctx.temp = temp_of(values)
     if values.dry_run then
@@ -188,15 +221,19 @@ local function run(values, opts)
         emit { type = "warning", text = "no tag was set because a target failed (--keep-going publishes the others)" }
         for _, r in ipairs(list) do r.steps = nil end
       else
+        sign(client, list, ctx)
         set_tags(client, list, ctx)
       end
     end
   end
   reporter:finish()
+  summarize(doc, list, values)
   local out, failed, good = outcome(list, values)
   local class = failure_class(failed, good, values)
-  if values.json then session.print_json(json.object { { "apiVersion", "bakery/v1" }, { "kind", "Published" }, { "run", ctx.id },
-    { "seconds", tonumber(("%.3f"):format(loop.now() - started)) }, { "targets", out } }) end
+  if values.json and not (values.summary and values.summary_format == "json") then
+    session.print_json(json.object { { "apiVersion", "bakery/v1" }, { "kind", "Published" }, { "run", ctx.id },
+      { "seconds", tonumber(("%.3f"):format(loop.now() - started)) }, { "targets", out } })
+  end
   return require("app.cli.exit").code[class]
 end
 

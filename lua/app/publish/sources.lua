@@ -1,30 +1,20 @@
 --- What several runners built: metadata files, and of each target the newest source per platform.
-local fs = require "bakery.fs"
 local oci = require "bakery.oci"
 local error_object = require "bakery.error"
 local fail = require "app.fail"
+local glob = require "app.ci.glob"
 local plans = require "app.plan"
 
 local M = {}
 
---- Metadata arguments may be patterns (`*`, `?`, `[`); each pattern's matches are sorted.
+--- Files of metadata arguments, which may be patterns; each once.
 ---@param patterns string[]
 ---@return string[] files
 function M.expand(patterns)
   local out, seen = {}, {}
-  for _, pattern in ipairs(patterns) do
-    local list = { pattern }
-    if pattern:find "[*?%[]" and not fs.exists(pattern) then
-      list = fail.check(fs.glob(pattern))
-      if #list == 0 then
-        fail.raise { class = "usage", code = "metadata.missing", message = "no metadata file matches " .. pattern }
-      end
-      table.sort(list)
-    end
-    for _, file in ipairs(list) do
-      if not seen[file] then out[#out + 1] = file end
-      seen[file] = true
-    end
+  for _, file in ipairs(glob.expand(patterns)) do
+    if not seen[file] then out[#out + 1] = file end
+    seen[file] = true
   end
   return out
 end
