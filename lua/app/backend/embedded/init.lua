@@ -63,6 +63,7 @@ function M.open(opts)
     if self.held then table.insert(self.held, e) else self.report(e) end
   end
   self.limits = limits.read()
+  self.ahead = export.compresses(opts.args or {}) and {} or nil
   self.slots = task.semaphore(opts.jobs or self.cpus)
   self.client = fail.check(oci.client(opts.registry or {}))
   self.fresh = digest.sha256(tostring(loop.now()) .. process.pid())
@@ -305,7 +306,13 @@ function Backend:build(plan, opts)
   if not ok or interrupted then -- stopped from outside: nothing may go on behind the caller's back
     for _, t in ipairs(tasks) do t:cancel() end
     for _, t in ipairs(tasks) do t:try_wait() end
+    output.settle_ahead(self, true)
     error(ok and interrupted or err, 0)
+  end
+  local settled, problem = pcall(output.settle_ahead, self)
+  if not settled then
+    output.settle_ahead(self, true)
+    error(problem, 0)
   end
   return results
 end
