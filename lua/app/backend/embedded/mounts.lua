@@ -2,7 +2,7 @@
 local containerfile = require "bakery.containerfile"
 local fs = require "bakery.fs"
 local snapshot = require "bakery.snapshot"
-local base64 = require "app.base64"
+local base64 = require("bakery.sign").base64
 local contexts = require "app.backend.embedded.contexts"
 local copies = require "app.backend.embedded.copies"
 local fail = require "app.fail"
