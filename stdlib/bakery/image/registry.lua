@@ -23,6 +23,10 @@ function Registry:get(digest) return fault.check(self.client:manifest(self:at(di
 
 function Registry:blob(d, max) return fault.check(self.client:blob_data(self.repo, d, { max = max })) end
 
+function Registry:stream(d, sink, progress)
+  fault.check(self.client:stream(self.repo, { digest = d.digest, size = d.size }, sink, { progress = progress }))
+end
+
 function Registry:has(digest)
   local there, err = self.client:head(self:at(digest))
   if there then return true end
@@ -45,6 +49,10 @@ function Registry:put_blob(d, from, progress)
     return fault.check(self.client:copy_blob(self.repo, from.repo, d, { progress = progress }))
   end
   return fault.check(self.client:push_blob(self.repo, d, { file = from:file(d), progress = progress }))
+end
+
+function Registry:add_blob(d, source)
+  return fault.check(self.client:push_blob(self.repo, { digest = d.digest, size = d.size }, source))
 end
 
 function Registry:put(m) fault.check(self.client:push_manifest(self.repo, m.digest, m.raw, m.media_type)) end
@@ -77,6 +85,8 @@ function Registry:named(tag)
   if m or err.code == "oci.not_found" then return m end
   return fault.check(nil, err)
 end
+
+function Registry:renamed(name) return M.open(self.repo .. ":" .. name, { client = self.client }) end
 
 function Registry:close() end -- luacheck: ignore
 
