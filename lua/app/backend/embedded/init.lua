@@ -428,14 +428,14 @@ function Backend:load_into_engine(results) return export.load(self, results) end
 --- Opens a result's image (of its first platform) for looking at and trying out: every exec runs in
 --- a fresh throw-away copy, as the image's user, with its environment and working directory.
 ---@param result table
----@return table { lookup=fn(path), read=fn(path), exec=fn(argv, seconds) -> { code=, output=, errors= } }
+---@return table { lookup=fn(path), read=fn(path), exec=fn(argv, seconds, variables) -> { code=, output=, errors= } }
 function Backend:open_image(result)
   local image = self:image_of(result)
   return {
     config = image.config,
     lookup = function(path) return snapshot.lookup { lowers = image.lowers, path = path, follow = false } end,
     read = function(path) return snapshot.read { lowers = image.lowers, path = path, max = 64 << 20 } end,
-    exec = function(argv, seconds) return commands.in_image(self, image, argv, seconds) end,
+    exec = function(argv, seconds, variables) return commands.in_image(self, image, argv, seconds, variables) end,
   }
 end
 
