@@ -22,6 +22,7 @@ struct item {
   union any v;
   bool valid;
   size_t index;
+  uint64_t rank; /* of a PEP 440 version in a list */
 };
 
 static int item_parse(struct bk_arena *arena, struct item *it, enum kind kind, const char *s,
@@ -115,9 +116,7 @@ static void sort_items(struct items *list, bool down) {
   for (size_t i = 0; i < list->n; i++) {
     const struct item *it = &list->p[i];
     list->order[i].item = it;
-    if (o.kind != KIND_PEP440) continue;
-    uint64_t rank = bk_pep440_rank(&it->v.pep);
-    list->order[i].rank = down ? ~rank : rank;
+    if (o.kind == KIND_PEP440) list->order[i].rank = down ? ~it->rank : it->rank;
   }
   qsort_r(list->order, list->n, sizeof *list->order, by_order, &o);
 }
@@ -125,16 +124,17 @@ static void sort_items(struct items *list, bool down) {
 /* What is left out of a list: texts that are no version, and those outside. NULL: nothing. */
 struct filter {
   const struct bk_pep440 *max, *min;
+  uint64_t max_rank, min_rank;
   size_t series; /* leading numbers of max that choose its whole series; 0: none */
   bool prereleases;
 };
 
-static bool passes(const struct filter *f, const struct bk_pep440 *v) {
+static bool passes(const struct filter *f, const struct bk_pep440 *v, uint64_t rank) {
   if (!f->prereleases && (v->pre || v->has_dev)) return false;
-  if (f->min && bk_pep440_compare(v, f->min) < 0) return false;
+  if (f->min && bk_pep440_compare_ranked(v, rank, f->min, f->min_rank) < 0) return false;
   if (!f->max) return true;
-  return (f->series && bk_pep440_common(v, f->max, f->series) == f->series) ||
-         bk_pep440_compare(v, f->max) <= 0;
+  return bk_pep440_compare_ranked(v, rank, f->max, f->max_rank) <= 0 ||
+         (f->series && bk_pep440_common(v, f->max, f->series) == f->series);
 }
 
 /* Parses the strings of the list at idx and pushes the box. 0, or 2 pushed values. */
@@ -155,7 +155,8 @@ static int parse_items(lua_State *L, int idx, enum kind kind, const struct filte
     it->index = i + 1;
     int bad = item_parse(&list->arena, it, kind, s, len, filter ? NULL : &err);
     if (bad && !filter) return bk_lua_fail(L, &err);
-    if (!bad && (!filter || passes(filter, &it->v.pep))) list->n++;
+    if (!bad && kind == KIND_PEP440) it->rank = bk_pep440_rank(&it->v.pep);
+    if (!bad && (!filter || passes(filter, &it->v.pep, it->rank))) list->n++;
     lua_pop(L, 1);
   }
   return 0;
@@ -211,6 +212,8 @@ static int bounds(lua_State *L, int idx, struct filter *filter) {
   if (failed) return failed;
   filter->max = max;
   filter->min = min;
+  if (max) filter->max_rank = bk_pep440_rank(max);
+  if (min) filter->min_rank = bk_pep440_rank(min);
   int n = max ? bk_version_pieces(max->text) : 0;
   filter->series = n <= 2 ? (size_t)n : 0;
   return 0;
@@ -255,8 +258,9 @@ int bk_lua_version_resolve(lua_State *L) {
   lua_Integer kept = 0;
   const struct bk_pep440 *last = NULL;
   for (size_t i = 0; i < list->n && (!count || kept < count); i++) {
-    const struct bk_pep440 *v = &list->order[i].item->v.pep;
-    if (!passes(&filter, v)) continue;
+    const struct item *it = list->order[i].item;
+    const struct bk_pep440 *v = &it->v.pep;
+    if (!passes(&filter, v, it->rank)) continue;
     if (last && bk_pep440_common(v, last, 2) == 2) continue;
     last = v;
     lua_pushstring(L, v->text);
