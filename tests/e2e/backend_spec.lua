@@ -114,8 +114,11 @@ describe("backends of projects", function()
       { 1, ".bakery/backends/mine.lua:2: error: boom", wrap:format "{ build = function()\nerror 'boom' end }" },
       { 5, "web-1-0-0: backend mine gave no result",
         wrap:format "{ build = function() return { { uid = 'app-1-0-0', status = 'ok' } } end }" },
-      { 1, "no luck", wrap:format "{ build = function(_, plan) local out = {} for i, uid in ipairs(plan.order) do "
-        .. "out[i] = { uid = uid, status = 'failed', error = 'no luck' } end return out end }" },
+      { 1, "app-1-0-0: no luck", wrap:format [[{ build = function(_, plan)
+        local out = {}
+        for i, uid in ipairs(plan.order) do out[i] = { uid = uid, status = 'failed', error = 'no luck' } end
+        return out
+      end }]] },
     }
     for _, c in ipairs(cases) do
       backend(c[3])
