@@ -296,7 +296,8 @@ static int extended(struct bk_tar_reader *r, char c, int64_t size, struct bk_err
   if (read_meta(r, size, err)) return -1;
   const char *p = bk_buf_str(&r->meta);
   if (c == 'x' || c == 'X') {
-    r->n_xattrs = 0;
+    r->n_xattrs = 0; /* any number of headers may precede an entry: the last one counts */
+    bk_arena_free(&r->arena);
     memset(&r->ext, 0, sizeof r->ext);
     if (bk_tar_parse_pax(p, r->meta.len, pax_record, r, err))
       return bk_err_wrap(err, "tar header at offset %" PRIu64, r->header);

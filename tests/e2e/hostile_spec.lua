@@ -1,10 +1,9 @@
 --- Bases that attack whoever unpacks them, and registries that lie.
 local world = require "lib.world"
-local digest = require "bakery.digest"
 local fs = require "bakery.fs"
-local json = require "bakery.json"
 local loop = require "bakery.loop"
 local process = require "bakery.process"
+local layers = require "lib.layers"
 local registry = require "lib.registry"
 
 -- Python makes the layers: it writes what it is told.
@@ -34,30 +33,6 @@ if kind == "checksum":
     d = bytearray(open(sys.argv[1], "rb").read()); d[150] ^= 1; open(sys.argv[1], "wb").write(d)
 ]]
 
-local function sha(path) return "sha256:" .. (digest.file(path)), fs.stat(path).size end
-
--- An OCI layout of one layer; lie=true puts other bytes under the layer's digest.
-local function layout(dir, tar)
-  assert(fs.mkdir(dir .. "/blobs/sha256", { parents = true }))
-  local function put(text)
-    local hex = digest.sha256(text)
-    assert(fs.write(dir .. "/blobs/sha256/" .. hex, text))
-    return "sha256:" .. hex, #text
-  end
-  local layer, layer_size = sha(tar)
-  assert(fs.copy(tar, dir .. "/blobs/sha256/" .. layer:sub(8)))
-  local config, config_size = put(json.encode { architecture = "amd64", os = "linux", config = { Env = json.array { "PATH=/bin" } },
-    rootfs = { type = "layers", diff_ids = json.array { layer } } })
-  local manifest, manifest_size = put(json.encode { schemaVersion = 2, mediaType = "application/vnd.oci.image.manifest.v1+json",
-    config = { mediaType = "application/vnd.oci.image.config.v1+json", digest = config, size = config_size },
-    layers = json.array { { mediaType = "application/vnd.oci.image.layer.v1.tar", digest = layer, size = layer_size } } })
-  assert(fs.write(dir .. "/oci-layout", '{"imageLayoutVersion":"1.0.0"}'))
-  assert(fs.write(dir .. "/index.json", json.encode { schemaVersion = 2, manifests = json.array { {
-    mediaType = "application/vnd.oci.image.manifest.v1+json", digest = manifest, size = manifest_size,
-    annotations = { ["org.opencontainers.image.ref.name"] = "1" } } } }))
-  return layer
-end
-
 describe("hostile bases", function()
   local reg
   setup(function() reg = registry.start {} end)
@@ -70,7 +45,7 @@ describe("hostile bases", function()
     local dir = world.tmp()
     assert(fs.write(dir .. "/make.py", MAKE))
     world.run { "python3", dir .. "/make.py", dir .. "/layer.tar", kind, outside }
-    local layer = layout(dir .. "/oci", dir .. "/layer.tar")
+    local layer = layers.layout(dir .. "/oci", dir .. "/layer.tar")
     world.run { "skopeo", "copy", "--preserve-digests", "--dest-tls-verify=false", "oci:" .. dir .. "/oci:1",
       "docker://" .. reg.host .. "/h/" .. kind .. ":1" }
     return layer

@@ -8,6 +8,7 @@ local snapshot = require "bakery.snapshot"
 local task = require "bakery.task"
 local chains = require "app.backend.embedded.chain"
 local fail = require "app.fail"
+local limits = require "app.backend.embedded.limits"
 
 local M = {}
 
@@ -228,9 +229,14 @@ local function unpack_layer(build, layer, lowers)
   local blob = M.fetch_blob(build, layer)
   local tmp = fail.check(build.store:tmpdir())
   build.emit { type = "unpack", digest = layer.blob.digest }
-  local done = fail.within("unpack layer " .. layer.blob.digest, snapshot.apply {
-    blob = blob, dir = tmp .. "/fs", diff_id = layer.diff_id, lowers = lowers,
-    userxattr = build.userxattr, rootless = build.rootless })
+  local max = limits.layer_max(layer.blob.size)
+  local done, err = snapshot.apply { blob = blob, dir = tmp .. "/fs", diff_id = layer.diff_id, lowers = lowers,
+    userxattr = build.userxattr, rootless = build.rootless, max_size = max }
+  if err and err.code == "archive.too_large" then
+    err.hint = ("its blob has %d bytes; BAKERY_LAYER_MAX (64g) and BAKERY_LAYER_RATIO (1100) say how large layers may be unpacked")
+      :format(layer.blob.size or 0)
+  end
+  fail.within("unpack layer " .. layer.blob.digest, done, err)
   local path = fail.check(build.store:publish_layer(tmp .. "/fs", layer.diff_id,
     { size = done.size, entries = done.entries, blobs = json.array { layer.blob } }))
   build.store:remove_tmp(tmp)

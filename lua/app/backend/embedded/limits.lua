@@ -36,6 +36,23 @@ function M.read()
   return { max_bytes = size and M.size(size, "BAKERY_STORE_MAX_SIZE"), max_age = days and days * DAY }
 end
 
+local LAYER_MAX, LAYER_RATIO, LAYER_FLOOR = 64 << 30, 1100, 4 << 30
+
+--- Bytes that a foreign layer may have as a tar: BAKERY_LAYER_MAX (64g), and where that is more than 4 GiB
+--- at most BAKERY_LAYER_RATIO (1100) times its blob, which is more than gzip can do.
+---@param blob_size integer|nil bytes of the blob
+---@return integer
+function M.layer_max(blob_size)
+  local size, ratio = setting "BAKERY_LAYER_MAX", setting "BAKERY_LAYER_RATIO"
+  local max = size and M.size(size, "BAKERY_LAYER_MAX") or LAYER_MAX
+  local times = ratio and tonumber(ratio) or not ratio and LAYER_RATIO
+  if not times or times < 1 or times ~= times then
+    fail.raise { class = "usage", code = "usage", message = "BAKERY_LAYER_RATIO: expected a number of at least 1, got '" .. ratio .. "'" }
+  end
+  if not blob_size or times * blob_size >= max then return max end
+  return math.min(max, math.max(LAYER_FLOOR, math.floor(times * blob_size)))
+end
+
 -- Whether the last look is long enough ago; notes this one.
 local function due(store)
   local file = fs.dirname((assert(store:log_path "x"))) .. "/limits"
