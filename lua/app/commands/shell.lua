@@ -24,7 +24,9 @@ function M.run(values)
   if values.image_platform then target.platforms = { values.image_platform } end
   local dir = project and project.dir or require("bakery.fs").realpath(values.context or ".")
   local backend <close> = require("app.backend.embedded").open { dir = dir, store = values.store, isolation = values.isolation, -- luacheck: ignore
-    network = values.network, security = values.security, args = values }
+    network = values.network, security = values.security, args = values, emit = function(e)
+      if e.type == "warning" then io.stderr:write("warning: ", e.where, ": ", e.text, "\n") end
+    end }
   local result = backend:load(target)
   if not result then
     fail.raise { class = "build", code = "not_built", message = target.uid .. " is not built"

@@ -120,24 +120,25 @@ end
 
 --- Raises for a RUN in a tier that cannot do what it wants, else returns.
 ---@param build table
----@param where table
----@param step table
+---@param where table|nil with `step`: the RUN; nil: a command in a finished image
+---@param step table|nil
 ---@param network string
 function M.check_run(build, where, step, network)
+  local what = where and "RUN" or "running a command in an image"
   local function refuse(message, hint)
-    fail.raise { class = "usage", code = "build.isolation", where = where.file .. ":" .. step.line, line = step.line,
-      path = where.path, message = message, hint = hint }
+    fail.raise { class = "usage", code = "build.isolation", where = where and where.file .. ":" .. step.line,
+      line = step and step.line, path = where and where.path, message = message, hint = hint }
   end
   if build.tier == "G" then
     local best
     for _, t in ipairs(build.chosen.tries) do
       if not t.usable and t.why ~= "not root" then best = best or t end
     end
-    refuse("RUN is not possible here: " .. (best and best.why or "tier G (copy-only) was asked for"),
+    refuse(what .. " is not possible here: " .. (best and best.why or "tier G (copy-only) was asked for"),
       best and best.fix or "leave --isolation out")
   end
   if build.tier == "F" and network == "none" then
-    refuse("RUN --network=none is not possible in tier F (chroot): there is no network namespace",
+    refuse((where and "RUN --network=none" or "--network none") .. " is not possible in tier F (chroot): there is no network namespace",
       "leave it out, or see `bakery doctor` for what a higher tier needs")
   end
 end

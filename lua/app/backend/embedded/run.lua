@@ -184,7 +184,11 @@ function M.in_copy(build, image, spec, start)
     return start(spec)
   end
   local ok, result = pcall(function()
-    isolation.check_run(build, where, step, spec.network)
+    isolation.check_run(build, nil, nil, spec.network)
+    if build.tier == "E" and spec.uid ~= 0 then
+      build:warn("image", "tier E (rootless-single)", "there is one id only: the command runs as root of its sandbox, not as user "
+        .. spec.uid)
+    end
     fail.check(fs.mkdir(tmp .. "/upper"))
     fail.check(fs.mkdir(tmp .. "/work"))
     if not build.flat then
