@@ -84,6 +84,11 @@ end
 ---@return table store
 function M.enter(opts)
   local isolation = opts.isolation or os.getenv "BAKERY_ISOLATION"
+  if isolation and isolation:gsub(",.*", ""):lower() == "in-place" then
+    fail.raise { class = "usage", code = "build.isolation", message = "isolation in-place is not there: RUN in the root directory of "
+      .. "this container would write over the files that the builder runs on and mix what the container has into the image",
+      hint = "--isolation chroot needs no more privileges and works in a tree of its own" }
+  end
   local env = os.getenv "BAKERY_STORE"
   local dir = opts.store or M.store_dir()
   make_dir(dir)
