@@ -25,4 +25,5 @@ Built and checked. Next:
   bakery recipes eject build                 take the recipe into the project and change it
   bakery build --push                        push to the registry named in bakery.yaml
   bakery doctor                              what this machine can do
+  cd ../family; cat README.md                an example with templates, values and a changed recipe
 END

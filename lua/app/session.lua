@@ -166,12 +166,28 @@ function M.selections(values)
   return list, project
 end
 
-local function check_not_empty(values, count, what)
-  if count > 0 or values.allow_empty then return end
-  local hint
-  if not values.plan_file and (values.matrix_versions or "exclude") == "exclude" then
-    hint = "matrix images are left out unless --matrix-versions include is given"
+-- What may have been meant by filters that match nothing: the names there are, or the images left out.
+local function empty_hint(values, project)
+  local images, versions, matrix = {}, {}, false
+  for _, image in ipairs(project.images) do
+    images[#images + 1] = image.name
+    matrix = matrix or image.matrix ~= nil
+    for _, v in ipairs(image.versions) do
+      if not versions[v.name] then versions[#versions + 1], versions[v.name] = v.name, true end
+    end
   end
+  if matrix and (values.matrix_versions or "exclude") == "exclude" then
+    return "matrix images are left out unless --matrix-versions include is given"
+  end
+  local list = values.image_version and versions or values.image_name and images or {}
+  if #list == 0 then return nil end
+  local shown = table.concat(list, ", ", 1, math.min(#list, 8)) .. (#list > 8 and ", …" or "")
+  return (values.image_version and "versions: " or "images: ") .. shown
+end
+
+local function check_not_empty(values, count, what, project)
+  if count > 0 or values.allow_empty then return end
+  local hint = project and empty_hint(values, project)
   fail.raise { class = "empty", code = "empty", message = "no target" .. (what or "") .. " matches "
     .. require("app.plan").describe_filters(values), hint = hint }
 end
@@ -241,7 +257,7 @@ function M.plan(values)
     return overrides.apply(add_cache_entries(doc, values), values, type(dir) == "string" and dir or nil)
   end
   local targets, project = project_targets(values)
-  check_not_empty(values, #targets)
+  check_not_empty(values, #targets, nil, project)
   local doc = require("app.plan").document(targets, { project = project, cache_registry = values.cache_registry,
     temp_registry = values.temp_registry, push = values.push, epoch = M.epoch(values, project.dir),
     platforms = values.image_platform })

@@ -172,7 +172,8 @@ int bk_yaml_apply(struct bk_yaml_edit *e, const struct bk_yaml_cut *cuts, size_t
   struct bk_yaml doc;
   bk_yaml_path_text(&path, c->path, c->n);
   if (bk_yaml_parse(bk_buf_str(&text), text.len, e->name, &doc, err))
-    return bk_err_wrap(err, "cannot change '%.200s'", bk_buf_str(&path));
+    return bk_err_wrap(err, "cannot change '%.200s'%s", bk_buf_str(&path),
+                       strcmp(err->code, "yaml.alias") ? "" : ", whose anchor is used elsewhere");
   const struct bk_yaml_node *old = e->doc.root;
   if (!doc.root || (c->n && !old) || !kept(old, doc.root, c, 0)) {
     bk_yaml_free(&doc);

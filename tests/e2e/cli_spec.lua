@@ -116,6 +116,33 @@ describe("command line", function()
     end
   end)
 
+  it("says which names there are when filters match nothing", function()
+    local dir = world.project({ alpha = "FROM scratch\n", beta = "FROM scratch\n" }, { base = false })
+    for _, case in ipairs { { "--image-name", "gamma", "hint: images: alpha, beta" },
+      { "--image-version", "9", "hint: versions: 1.0.0" } } do
+      local r = world.bakery { "plan", "-C", dir, case[1], case[2] }
+      assert.equal(8, r.code)
+      assert.truthy(r.stderr:find(case[3], 1, true), r.stderr)
+      assert.falsy(r.stderr:find("matrix images", 1, true), r.stderr)
+    end
+  end)
+
+  it("tells a failed check of rendered files from files that are out of date", function()
+    local dir = world.project({ alpha = "FROM scratch\n" }, { base = false })
+    local r = world.bakery { "update", "files", "--check", "-C", dir }
+    assert.equal(1, r.code)
+    assert.truthy(r.stderr:find("has no template directory", 1, true), r.stderr)
+    assert.truthy(r.stderr:find("❌ Check failed", 1, true), r.stderr)
+    world.write(dir, { ["alpha/template/Containerfile.jinja2"] = "FROM scratch\n{{ flavour }}\n" })
+    r = world.bakery { "update", "files", "--check", "-C", dir }
+    assert.truthy(r.stderr:find("alpha/template/Containerfile.jinja2:2:4: error:", 1, true), r.stderr)
+    assert.truthy(r.stderr:find("--value flavour=…", 1, true), r.stderr)
+    world.write(dir, { ["alpha/template/Containerfile.jinja2"] = "FROM scratch\nLABEL a=b\n" })
+    r = world.bakery { "update", "files", "--check", "-C", dir }
+    assert.equal(7, r.code)
+    assert.truthy(r.stderr:find("❌ Rendered files are out of date", 1, true), r.stderr)
+  end)
+
   it("prints the exit codes", function()
     local text = run("help", "exit-codes").stdout
     for _, class in ipairs { "usage", "build", "partial", "infra", "empty", "interrupt" } do

@@ -51,7 +51,9 @@ describe("make install", function()
     assert.truthy(world.run({ moved, "recipes", "list" }, { cwd = dest }).stdout:find("build", 1, true))
     if world.needs "man" then
       local page = dest .. "/usr/share/man/man1/bakery.1"
-      assert.equal("", world.run({ "man", "--warnings", "-l", page }, { env = { MANPAGER = "cat" } }).stderr)
+      for _, locale in ipairs { "C", "C.UTF-8" } do
+        assert.equal("", world.run({ "man", "--warnings", "-l", page }, { env = { MANPAGER = "cat", LC_ALL = locale } }).stderr)
+      end
     end
   end)
 end)

@@ -35,12 +35,12 @@ describe("rootless build", function()
 
   it("works with a single id as nobody", function()
     if process.uid() ~= 0 then return pending("needs root to become nobody") end
+    if not world.user_namespaces() then return pending("needs user namespaces") end
     local dir, bin = open_project()
     local home = home_for "65534"
     local r = process.run { cmd = { "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", bin, "build", "-C", dir,
       "--store", home .. "/store", "--progress", "plain", "--output", "oci:" .. home .. "/oci" },
       env = { HOME = home, XDG_STATE_HOME = home, BAKERY_ROOT = os.getenv "BAKERY_ROOT" } }
-    if r.stderr:find("tier G", 1, true) or r.stderr:find("user namespace", 1, true) then return pending("needs user namespaces") end
     assert.equal(0, r.code, r.stderr)
     local config = peers.config(home .. "/oci")
     assert.equal("app", config.config.User)
@@ -75,6 +75,7 @@ describe("rootless build", function()
 
   it("gives the image that root gives", function()
     if process.uid() ~= 0 then return pending("needs root") end
+    if not world.user_namespaces() then return pending("needs user namespaces") end
     local dir, bin = open_project()
     local home = home_for "65534"
     local env = { SOURCE_DATE_EPOCH = "1700000000", XDG_STATE_HOME = home, HOME = home, BAKERY_ROOT = os.getenv "BAKERY_ROOT" }

@@ -102,6 +102,7 @@ describe("the privilege ladder", function()
   end
 
   local function tier_it(name, fn)
+    if root and gcc and setpriv and not world.user_namespaces() then fn = function() pending "needs user namespaces" end end
     it(name, root and gcc and setpriv and fn or function() pending "skipped: needs root, gcc and setpriv" end)
   end
 
@@ -288,6 +289,12 @@ describe("the privilege ladder", function()
     assert.truthy(r.stderr:find("not A (root): CAP_SYS_ADMIN is missing; fix: docker run --privileged", 1, true), r.stderr)
     assert.truthy(r.stderr:find("not C (root-userns): a seccomp filter refuses to create user namespaces; fix: docker run "
       .. "--security-opt seccomp=unconfined", 1, true), r.stderr)
+  end)
+
+  tier_it("names the reason that counts when a user can have no namespaces at all", function()
+    local r = build("simple", confine .. " unshare,mount " .. NOBODY .. " CMD")
+    assert.equal(2, r.code, r.stderr)
+    assert.truthy(r.stderr:find("RUN is not possible here: a seccomp filter refuses to create user namespaces", 1, true), r.stderr)
   end)
 
   tier_it("doctor names the tier, what keeps it from better ones, and the remedy", function()

@@ -78,6 +78,16 @@ function M.needs(name)
   return false
 end
 
+local namespaces
+--- Whether a user may create user namespaces here: not in a plain chroot, nor where the kernel or a filter forbids it.
+function M.user_namespaces()
+  if namespaces == nil then
+    local r = process.run { cmd = { "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "unshare", "-U", "true" } }
+    namespaces = r ~= nil and r.code == 0
+  end
+  return namespaces
+end
+
 local APPLETS = "sh cat echo ls id env sleep test true false mkdir rm mv cp ln chmod chown grep uname wc head date touch find "
   .. "sort stat readlink hostname mount umount ps kill dd ip mknod mkfifo sed tr cut tail sync printf seq"
 

@@ -159,7 +159,7 @@ describe("yaml.edit remove", function()
   it("refuses to break aliases", function()
     local text = "a: &x {k: 1}\nb: *x\nc:\n  <<: *x\n"
     for _, row in ipairs {
-      { "remove", { "a" }, "yaml.alias", "cannot change 'a': unknown anchor 'x'" },
+      { "remove", { "a" }, "yaml.alias", "cannot change 'a', whose anchor is used elsewhere: unknown anchor 'x'" },
       { "remove", { "b", "k" }, "yaml.alias", "'b' is an alias of &x: change it there" },
       { "set", { "b", "k" }, "yaml.alias", "'b' is an alias of &x: change it there" },
       { "remove", { "c", "k" }, "yaml.edit", "this key is merged in by '<<': remove it there" },

@@ -116,7 +116,10 @@ function M.overview(commands)
   return table.concat(out, "\n") .. "\n"
 end
 
-local function roff(text) return (text:gsub("\\", "\\e"):gsub("^%.", "\\&."):gsub("%-", "\\-")) end
+-- Plain ASCII: a terminal without UTF-8 shows no other letters.
+local function roff(text)
+  return (text:gsub("\\", "\\e"):gsub("…", "..."):gsub("→", "->"):gsub("^%.", "\\&."):gsub("%-", "\\-"))
+end
 
 --- bakery(1) in man format.
 ---@param commands table

@@ -74,7 +74,11 @@ local function check(e, values)
 end
 
 function M.files(values)
-  return edit.guard(values, values.check and "Rendered files are out of date" or "Update failed", function()
+  local function failed(err)
+    if not values.check then return "Update failed" end
+    return type(err) == "table" and err.class == "drift" and "Rendered files are out of date" or "Check failed"
+  end
+  return edit.guard(values, failed, function()
     if values.check then values.dry_run = true end
     local e = edit.open(values, "update files")
     e:warn()

@@ -208,6 +208,7 @@ function M.guard(values, failed, body)
   if ok then return result end
   if type(result) == "table" and result.code == "cancelled" then error(result, 0) end
   local code = require("app.cli").report(result, values)
+  if type(failed) == "function" then failed = failed(result) end
   if not values.json then io.stderr:write("❌ ", failed, "\n") end
   return code
 end

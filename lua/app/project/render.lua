@@ -180,12 +180,18 @@ local function render_error(err, run, variant, source, destination)
   bullet("Version", run.version and run.version.name or "matrix")
   if variant then bullet("Variant", variant.name) end
   bullet("Destination", destination)
+  -- The engine knows names below the template directory; people want paths of the project.
+  local where, file = err.where, tostring(err.where or ""):match "^(.-):%d"
+  if file and fs.is_file(fs.join(run.root, file)) then
+    where = names.tidy(run.image.subpath .. "/template/") .. "/" .. where
+  end
+  local value = tostring(err.message):match "^'([%a_][%w_]*)' is undefined$"
   return problems.problem(err.code or "template.error", table.concat(text, "\n"), {
-    where = err.where,
+    where = where,
     line = err.line,
     col = err.col,
     stack = err.stack,
-    hint = err.hint,
+    hint = err.hint or value and ("a version's `values:` define such names; `create version` takes --value %s=…"):format(value),
   })
 end
 
@@ -253,7 +259,8 @@ function M.render(project, image, version, opts)
   local root = fs.join(project.dir, image.subpath, "template")
   if not fs.is_dir(root) then
     return nil, problems.list {
-      file_error(("image %q has no template directory"):format(image.name), root) }
+      problems.problem("render.file", ("image %q has no template directory"):format(image.name), { where = root,
+        hint = "`bakery create image` makes one; without it, write the version's Containerfile and its entry by hand" }) }
   end
   local filters, err = matchers(opts and opts.patterns)
   if not filters then return nil, problems.list { err } end

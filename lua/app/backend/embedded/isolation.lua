@@ -135,9 +135,10 @@ function M.check_run(build, where, step, network)
       line = step and step.line, path = where and where.path, message = message, hint = hint }
   end
   if build.tier == "G" then
+    -- A user's last resort decides: better tiers need what it needs, and more.
     local best
     for _, t in ipairs(build.chosen.tries) do
-      if not t.usable and t.why ~= "not root" then best = best or t end
+      if not t.usable and t.why ~= "not root" and (not best or t.mode == "rootless-single") then best = t end
     end
     refuse(what .. " is not possible here: " .. (best and best.why or "tier G (copy-only) was asked for"),
       best and best.fix or "leave --isolation out")
