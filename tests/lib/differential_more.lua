@@ -174,7 +174,6 @@ FROM scratch
 COPY --from=a /s /s
 COPY --from=a /s/one /s/link1 /picked/
 ]],
-  skip = { ["s/null"] = "buildah copies no devices", ["s/blk"] = "the same", ["s/root"] = "it loses a link to /" },
   kit = { ["s/null"] = "20.10 makes files of devices", ["s/blk"] = "the same", ["s/fifo"] = "and nothing of fifos" },
   expect = { ["s/fifo"] = "fifo", ["s/null"] = "char 0600 0:0", ["s/blk"] = "block 0644 9:9", ["s/link5"] = "file", ["s/sticky"] = "dir 1777",
     ["s/setgid/f"] = "file 0000" },
