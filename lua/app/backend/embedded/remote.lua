@@ -129,12 +129,20 @@ local function fetch(build, entry, platform)
 end
 
 -- The records of one cache reference, fetched when first asked for. A cache that cannot be had costs
--- time, never the build.
+-- time, never the build; a registry that was away after all attempts is not asked for the next one.
 local function records_of(build, where, entry)
+  local host = entry.ref:match "^[^/]+"
+  build.caches_away = build.caches_away or {}
   return build.once:run("cache:" .. entry.ref .. "@" .. where.platform, function()
+    if build.caches_away[host] then return {} end
     local records, err = fetch(build, entry, where.platform)
     if records then return records end
-    build:warn(where.target, entry.ref, "cache not used: " .. tostring(err.message or err))
+    local more = ""
+    if err.retryable then
+      if build.caches_away[host] then return {} end
+      build.caches_away[host], more = true, "; " .. host .. " is not asked for caches again in this build"
+    end
+    build:warn(where.target, entry.ref, "cache not used: " .. tostring(err.message or err) .. more)
     return {}
   end)
 end
