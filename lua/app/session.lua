@@ -176,6 +176,7 @@ local function empty_hint(values, project)
       if not versions[v.name] then versions[#versions + 1], versions[v.name] = v.name, true end
     end
   end
+  if values.dev_versions == "only" then return nil end -- what could not be looked up has been said
   if matrix and (values.matrix_versions or "exclude") == "exclude" then
     return "matrix images are left out unless --matrix-versions include is given"
   end
