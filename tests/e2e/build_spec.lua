@@ -136,6 +136,11 @@ CMD ["hello"]
     local dir = world.project({ zbase = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\n",
       app = "FROM registry.example.com/t/zbase:1.0.0\nRUN echo hi > /hi\n" }, { registry = "registry.example.com/t" })
     ok(build(dir))
+    local apart = world.project({ zbase = "FROM scratch\n", app = "FROM 127.0.0.1:1/t/zbase:1.0.0\n" },
+      { registry = "127.0.0.1:1/t", base = false })
+    local alone = build(apart, { "--image-name", "app" })
+    assert.equal(6, alone.code, alone.stderr)
+    assert.truthy(alone.stderr:find("bakery build --image-name '^zbase$'", 1, true), alone.stderr)
     local loop = world.project({ a = "FROM registry.example.com/t/b:1.0.0\n", b = "FROM registry.example.com/t/a:1.0.0\n" },
       { registry = "registry.example.com/t", base = false })
     local r = build(loop)

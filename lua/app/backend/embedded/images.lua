@@ -38,10 +38,24 @@ local function usable(build, record)
   return true
 end
 
+-- The last part of a repository beside those that this plan tags: most likely an image of the same project.
+local function relative(build, ref)
+  local space, image = (ref.registry .. "/" .. ref.repository):match "^(.*/)([^/]+)$"
+  for tag in pairs(build.siblings or {}) do
+    if tag:match "^(.*/)[^/]+$" == space then return image end
+  end
+end
+
 local function pull_manifest(build, ref, platform)
   local name = tostring(ref)
   build.emit { type = "pull", image = name, platform = platform, text = "resolving " .. name }
-  local found = fail.within("FROM " .. name, build.client:resolve(name, { platform = platform }))
+  local found, err = build.client:resolve(name, { platform = platform })
+  local image = not found and type(err) == "table" and relative(build, ref)
+  if image then
+    err.hint = err.hint or ("if this project makes it, build it in the same run or before: bakery build --image-name '^%s$'")
+      :format(image)
+  end
+  found = fail.within("FROM " .. name, found, err)
   local manifest = found.manifest
   if not manifest.config or not manifest.layers then
     fail.raise { class = "build", code = "oci.not_an_image", message = name .. ": not an image manifest" }
