@@ -90,6 +90,7 @@ int bk_oci_blob_delete(struct bk_oci *c, const struct bk_oci_ref *r, const char 
 struct bk_oci_tags {
   char **names;
   size_t n;
+  struct bk_arena text; /* theirs */
 };
 struct bk_oci_page {
   int size;         /* names per request; 0 = 1000 */

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/base64.h"
 #include "base/mem.h"
 #include "oci/oci_int.h"
 
@@ -48,7 +47,7 @@ static char *basic(const struct oci_cred *cred) {
       bk_asprintf("%s:%s", cred->username, cred->password ? cred->password : "");
   struct bk_buf b = {0};
   bk_buf_adds(&b, "Basic ");
-  bk_base64(&b, plain, strlen(plain));
+  oci_base64_encode(&b, plain, strlen(plain));
   explicit_bzero(plain, strlen(plain));
   return bk_buf_steal(&b);
 }

@@ -80,16 +80,34 @@ void oci_host_request(const struct bk_oci *c, const struct oci_host *h, const st
   q->cancel = op ? op->cancel : NULL;
 }
 
-/* Does the host speak TLS? 1 yes, 0 no, -1 error. Asked where plain http would do too. */
-static int speaks_tls(struct bk_oci *c, const struct oci_host *h, const char *host,
-                      const struct bk_oci_op *op, struct bk_err *err) {
-  cleanup_free char *url = bk_asprintf("https://%s/v2/", host);
+/* Sends an anonymous GET of /v2/. The answer's status is kept in *status, and in *api whether it is a
+ * registry's. */
+static int probe(struct bk_oci *c, const struct oci_host *h, const char *scheme, const char *host,
+                 const struct bk_oci_op *op, int *status, bool *api, struct bk_err *err) {
+  cleanup_free char *url = bk_asprintf("%s://%s/v2/", scheme, host);
   struct bk_http_req q = {.url = url, .timeout_ms = 10000, .max_body = BK_HTTP_ERROR_BODY};
   oci_host_request(c, h, op, &q);
   q.insecure = true; /* only whether: nothing is sent, and what counts is checked later */
   struct bk_http_res res;
   int rc = bk_http_perform(c->http, &q, &res, err);
+  *status = res.status;
+  *api = rc == 0 && (bk_http_header(&res, "docker-distribution-api-version") ||
+                     bk_http_header(&res, "distribution-api-version"));
   bk_http_res_free(&res);
+  return rc;
+}
+
+/* Does the host speak TLS? 1 yes, 0 no, -1 error. Asked where plain http would do too. On loopback,
+ * plain http is asked first: a registry that answers is what was looked for, and the connection goes
+ * on to be used. All else, the error page of a TLS server included, leaves it to a handshake. */
+static int speaks_tls(struct bk_oci *c, const struct oci_host *h, const char *host,
+                      const struct bk_oci_op *op, struct bk_err *err) {
+  int status;
+  bool api;
+  if (bk_http_is_loopback(host) && probe(c, h, "http", host, op, &status, &api, err) == 0 &&
+      (status == 200 || status == 401) && api)
+    return 0;
+  int rc = probe(c, h, "https", host, op, &status, &api, err);
   if (rc == 0 || strcmp(err->code, "http.certificate") == 0) return 1;
   return strcmp(err->code, "http.library") == 0 || strcmp(err->code, "cancelled") == 0 ? -1 : 0;
 }

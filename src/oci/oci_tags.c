@@ -11,8 +11,8 @@
 #define TAGS_MAX 2000000
 
 void bk_oci_tags_free(struct bk_oci_tags *t) {
-  for (size_t i = 0; i < t->n; i++) free(t->names[i]);
   free(t->names);
+  bk_arena_free(&t->text);
   *t = (struct bk_oci_tags){0};
 }
 
@@ -68,7 +68,8 @@ static int take_page(const struct list *l, const struct bk_http_res *res, struct
   json_t *v;
   t->names = bk_reallocarray(t->names, t->n + k + 1, sizeof *t->names);
   json_array_foreach(tags, i, v)
-    if (json_is_string(v)) t->names[t->n++] = bk_strdup(json_string_value(v));
+    if (json_is_string(v))
+      t->names[t->n++] = bk_arena_strndup(&t->text, json_string_value(v), json_string_length(v));
   int rc = 0;
   if (tags && !json_is_array(tags) && !json_is_null(tags))
     rc = bk_fail(err, BK_INFRA, "oci.json", "'%s' is not a list", l->field);
@@ -94,17 +95,65 @@ static int page(struct list *l, char **url, struct bk_oci_tags *out, struct bk_e
     const char *key = out->names[first];
     fresh = !bk_map_has(&l->seen, key, strlen(key));
     bk_map_set(&l->seen, key, strlen(key), NULL);
-    while (!fresh && out->n > first) free(out->names[--out->n]);
+    if (!fresh) out->n = first;
   }
   free(*url);
   *url = rc == 0 && fresh && out->n < most ? oci_next_link(l->call.host, &res) : NULL;
-  while (out->n > most) free(out->names[--out->n]);
+  if (out->n > most) out->n = most;
   bk_http_res_free(&res);
   return rc;
 }
 
-static int by_bytes(const void *a, const void *b) {
-  return strcmp(*(char *const *)a, *(char *const *)b);
+/* A name with its first eight bytes as a number, which nearly always tells two apart. */
+struct keyed {
+  uint64_t key;
+  char *name;
+};
+
+static int by_name(const void *a, const void *b) {
+  return strcmp(((const struct keyed *)a)->name, ((const struct keyed *)b)->name);
+}
+
+/* By one byte of the keys, keeping the order of equals; false when it is the same in all. */
+static bool by_digit(const struct keyed *from, struct keyed *to, size_t n, unsigned shift) {
+  size_t at[256] = {0}, sum = 0;
+  for (size_t i = 0; i < n; i++) at[from[i].key >> shift & 255]++;
+  if (at[from[0].key >> shift & 255] == n) return false;
+  for (size_t d = 0; d < BK_ARRAY_LEN(at); d++) {
+    size_t here = at[d];
+    at[d] = sum;
+    sum += here;
+  }
+  for (size_t i = 0; i < n; i++) to[at[from[i].key >> shift & 255]++] = from[i];
+  return true;
+}
+
+/* By bytes: the keys digit by digit, then each run of equal keys by the whole names. */
+static void sort_names(struct bk_oci_tags *t) {
+  if (t->n < 2) return;
+  cleanup_free struct keyed *first = bk_reallocarray(NULL, t->n, sizeof *first);
+  cleanup_free struct keyed *second = bk_reallocarray(NULL, t->n, sizeof *second);
+  struct keyed *all = first, *other = second;
+  for (size_t i = 0; i < t->n; i++) {
+    const char *s = t->names[i];
+    uint64_t key = 0;
+    for (size_t k = 0; k < sizeof key; k++) {
+      key = key << 8 | (unsigned char)*s;
+      s += *s != '\0';
+    }
+    all[i] = (struct keyed){.key = key, .name = t->names[i]};
+  }
+  for (unsigned shift = 0; shift < 64; shift += 8)
+    if (by_digit(all, other, t->n, shift)) {
+      struct keyed *sorted = other;
+      other = all;
+      all = sorted;
+    }
+  for (size_t i = 0, end; i < t->n; i = end) {
+    for (end = i + 1; end < t->n && all[end].key == all[i].key;) end++;
+    if (end - i > 1) qsort(all + i, end - i, sizeof *all, by_name);
+  }
+  for (size_t i = 0; i < t->n; i++) t->names[i] = all[i].name;
 }
 
 static int all_pages(struct list *l, const char *path, struct bk_oci_tags *out,
@@ -130,7 +179,7 @@ static int all_pages(struct list *l, const char *path, struct bk_oci_tags *out,
   bk_map_free(&l->seen);
   free(url);
   if (rc) bk_oci_tags_free(out);
-  else if (l->page && l->page->sort && out->n) qsort(out->names, out->n, sizeof *out->names, by_bytes);
+  else if (l->page && l->page->sort) sort_names(out);
   return rc;
 }
 
