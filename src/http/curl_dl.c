@@ -5,12 +5,30 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "http/http.h"
+
 static struct bk_curl table;
 static char failure[256];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+static const char *const files[] = {"libcurl.so.4", "libcurl-gnutls.so.4"};
+
+static void *map(void *unused) {
+  for (size_t i = 0; i < BK_ARRAY_LEN(files) && !unused; i++)
+    unused = dlopen(files[i], RTLD_LAZY | RTLD_LOCAL);
+  return NULL;
+}
+
+static pthread_once_t warm_once = PTHREAD_ONCE_INIT;
+
+static void start_mapping(void) {
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, map, NULL) == 0) pthread_detach(thread);
+}
+
+void bk_http_warm_up(void) { pthread_once(&warm_once, start_mapping); }
+
 static void load(void) {
-  static const char *const files[] = {"libcurl.so.4", "libcurl-gnutls.so.4"};
   static const struct {
     const char *name;
     size_t at;
@@ -38,7 +56,7 @@ static void load(void) {
   };
   void *lib = NULL;
   for (size_t i = 0; i < BK_ARRAY_LEN(files) && !lib; i++)
-    lib = dlopen(files[i], RTLD_NOW | RTLD_LOCAL);
+    lib = dlopen(files[i], RTLD_LAZY | RTLD_LOCAL);
   if (!lib) {
     snprintf(failure, sizeof failure, "open %s: %s", files[0], dlerror());
     return;

@@ -83,6 +83,10 @@ struct bk_http_req {
   _Atomic uint64_t *sent, *got; /* progress, may be NULL; taken back when a body is rewound */
 };
 
+/* Has the HTTP library mapped by a thread of its own, so that the first request finds it there.
+ * Nothing of it is run, and the end of the process waits for the mapping: it may come at any time. */
+void bk_http_warm_up(void);
+
 /* Any HTTP status is success here; failures are transport, TLS, limits and cancellation, with codes
  * http.connect, http.resolve, http.timeout, http.tls, http.certificate, http.recv, http.send,
  * http.truncated, http.too_large, http.redirect, http.url, http.proxy, cancelled. Messages name the

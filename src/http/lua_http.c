@@ -270,6 +270,12 @@ static int http_is_retryable(lua_State *L) {
   return 1;
 }
 
+static int http_warm_up(lua_State *L) {
+  (void)L;
+  bk_http_warm_up();
+  return 0;
+}
+
 static int pool_gc(lua_State *L) {
   struct bk_http **pool = lua_touserdata(L, 1);
   bk_http_free(*pool);
@@ -285,6 +291,7 @@ BK_EXPORT int luaopen_bakery_http(lua_State *L) {
                                        {"post", http_post},
                                        {"redact", http_redact},
                                        {"is_retryable", http_is_retryable},
+                                       {"warm_up", http_warm_up},
                                        {NULL, NULL}};
   bk_lua_loop(L);
   if (lua_getfield(L, LUA_REGISTRYINDEX, POOL) == LUA_TNIL) {

@@ -76,4 +76,8 @@ function M.redact(url) end
 ---@return boolean
 function M.is_retryable(status) end
 
+--- Has the HTTP library loaded by a thread meanwhile, for who is about to make a request and has
+--- other things to do first. Without it, the first request loads it.
+function M.warm_up() end
+
 return M
