@@ -1,4 +1,5 @@
 --- `bakery image …`: images in registries, layouts, archives and the store.
+require("bakery.http").warm_up() -- before the rest is loaded
 local json = require "bakery.json"
 local oci = require "bakery.oci"
 local process = require "bakery.process"
@@ -7,7 +8,8 @@ local confirm = require "app.confirm"
 local fail = require "app.fail"
 local format = require "app.report.format"
 local reports = require "app.report"
-local session = require "app.session"
+
+local function print_json(doc) require("app.session").print_json(doc) end
 
 local M = {}
 
@@ -92,7 +94,7 @@ function M.inspect(values)
     opts.platform = values.platform
     return fail.check(image.inspect(values[1], opts))
   end)
-  if values.json then session.print_json(info) else show(info) end
+  if values.json then print_json(info) else show(info) end
   return 0
 end
 
@@ -102,7 +104,7 @@ function M.manifest(values)
     return fail.check(image.manifest(values[1], opts))
   end)
   if values.json then
-    session.print_json(json.object { { "digest", m.digest }, { "mediaType", m.media_type }, { "size", m.size },
+    print_json(json.object { { "digest", m.digest }, { "mediaType", m.media_type }, { "size", m.size },
       { "manifest", fail.check(json.decode(m.raw, { ordered = true })) } })
   else out(m.raw) end
   return 0
@@ -145,11 +147,14 @@ function M.ls(values)
     for i, name in ipairs(names) do
       doc[i] = digests and json.object { { "name", name }, { "digest", digests[i] } } or name
     end
-    session.print_json(doc)
+    print_json(doc)
   else
-    local lines = {}
-    for i, name in ipairs(names) do lines[i] = (name:find "%c" and format.printable(name) or name) .. (digests and " " .. digests[i] or "") .. "\n" end
-    out(table.concat(lines))
+    local lines = names
+    if digests or table.concat(names):find "%c" then
+      lines = {}
+      for i, name in ipairs(names) do lines[i] = format.printable(name) .. (digests and " " .. digests[i] or "") end
+    end
+    if #lines > 0 then out(table.concat(lines, "\n"), "\n") end
   end
   return 0
 end
@@ -159,7 +164,7 @@ function M.referrers(values)
     opts.platform, opts.artifact_type, opts.annotations = values.platform, values.artifact_type, values.annotation
     return fail.check(image.referrers(values[1], opts))
   end)
-  if values.json then session.print_json(list)
+  if values.json then print_json(list)
   else
     local rows = { { "TYPE", "DIGEST", "SIZE" } }
     for _, d in ipairs(list) do
@@ -174,7 +179,7 @@ end
 
 local function sum_up(values, done)
   if values.json then
-    session.print_json(done)
+    print_json(done)
     return 0
   end
   for _, d in ipairs(done.destinations) do
@@ -235,7 +240,7 @@ function M.tag(values)
     opts.emit = nil -- said below, with what the tag was
     return fail.check(image.tag(values[1], table.move(values, 2, #values, 1, {}), opts))
   end)
-  if values.json then session.print_json(done)
+  if values.json then print_json(done)
   else
     for _, t in ipairs(done.tagged) do
       say(values, values.dry_run and "would tag " or "tagged ", t.ref, t.was and " (was " .. t.was .. ")" or "")
@@ -258,7 +263,7 @@ function M.rm(values)
     for i, spec in ipairs(values) do list[i] = fail.check(image.remove(spec, opts)) end
     return list
   end)
-  if values.json then session.print_json(json.array(done))
+  if values.json then print_json(json.array(done))
   else
     for _, item in ipairs(done) do
       say(values, item.removed and "removed " or "would remove ", item.ref, " ", item.digest)
@@ -299,7 +304,7 @@ function M.diff(values)
     opts.platform, opts.files, opts.times = values.platform, not values.no_files, values.times
     return fail.check(image.diff(values[1], values[2], opts))
   end)
-  if values.json then session.print_json(d)
+  if values.json then print_json(d)
   else
     out("a ", d.a.ref, " ", d.a.digest, "\nb ", d.b.ref, " ", d.b.digest, "\n")
     show_pairs("config", d.config)
@@ -343,7 +348,7 @@ end
 
 local function print_logins(values, list)
   if values.json then
-    session.print_json(list)
+    print_json(list)
     return
   end
   local rows = { { "REGISTRY", "USER", "KEPT IN" } }
@@ -370,7 +375,7 @@ function M.login(values)
     fail.within("login", try:ping(host, { strict = true }))
   end
   local where = fail.check(client:save_login(login))
-  if values.json then session.print_json(json.object { { "registry", values[1] }, { "kept_in", where } })
+  if values.json then print_json(json.object { { "registry", values[1] }, { "kept_in", where } })
   else say(values, "login to ", values[1], " kept in ", where) end
   return 0
 end
@@ -388,7 +393,7 @@ function M.logout(values)
     list[#list + 1] = json.object { { "registry", host }, { "removed", where ~= false } }
     if not values.json then say(values, where and "logged out of " or "not logged in to ", host) end
   end
-  if values.json then session.print_json(list) end
+  if values.json then print_json(list) end
   return 0
 end
 

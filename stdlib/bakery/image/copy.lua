@@ -165,20 +165,45 @@ local function put_referrers(dst, root, put)
   return count
 end
 
---- What is below a manifest, as a graph.
----@return bakery.image.node
-function M.graph(src, m, opts) return gatherer(src, opts).visit(m, 1) end
+-- The graph to copy, and which of its nodes the destination has. Where it has the whole, or its names
+-- show it already, there is no need to look at what is below; asking for it goes on beside looking at that.
+local function survey(src, dst, m, opts)
+  local has = {}
+  local function graph()
+    opts.graphs = opts.graphs or {}
+    opts.graphs[m] = opts.graphs[m] or gatherer(src, opts).visit(m, 1)
+    return opts.graphs[m]
+  end
+  if not opts.force and not opts.referrers then
+    local shown = dst.shows and #(opts.tags or {}) == 0 and dst:shows(m)
+    local there, root = shown, nil
+    if not shown then
+      local found = task.all { function() return dst:has(m.digest) end, graph }
+      there, root = found[1], found[2]
+    end
+    if there then
+      local leaf = { m = m, children = {}, referrers = {}, blobs = {} }
+      has[leaf] = true
+      return leaf, has, shown
+    end
+    has[root] = false
+    task.map(root.children, opts.jobs, function(n) look(dst, n, opts, has) end)
+    return root, has, false
+  end
+  local root = graph()
+  look(dst, root, opts, has)
+  return root, has, false
+end
 
---- Copies a graph to one place.
+--- Copies an image or index to one place.
 ---@param src table place
 ---@param dst table place
----@param root bakery.image.node
----@param opts table { jobs, force, referrers, dry_run, emit, tags }
+---@param m table manifest of src
+---@param opts table { jobs, force, referrers, dry_run, emit, tags }; what was read of the source is kept in it
 ---@return table { ref=, digest=, manifests=, blobs={exists,mounted,uploaded}, bytes=, referrers= }
-function M.to(src, dst, root, opts)
+function M.to(src, dst, m, opts)
   local emit = opts.emit or function() end
-  local has = {}
-  look(dst, root, opts, has)
+  local root, has, shown = survey(src, dst, m, opts)
   local list = order(root, has)
   local blobs, bytes = blobs_of(list)
   local done = { ref = dst.text, digest = root.m.digest, media_type = root.m.media_type, manifests = #list, bytes = bytes,
@@ -202,7 +227,7 @@ function M.to(src, dst, root, opts)
   done.referrers = opts.referrers and put_referrers(dst, root, put) or 0
   done.tagged = {}
   for _, name in ipairs(opts.tags or { false }) do
-    local ref = dst:tag(root.m, name or opts.default_tag, has[root] == false)
+    local ref = shown or dst:tag(root.m, name or opts.default_tag, has[root] == false)
     table.insert(done.tagged, ref)
     emit { type = "tagged", target = dst.text, ref = ref }
   end

@@ -7,7 +7,6 @@ local oci = require "bakery.oci"
 local json = require "bakery.json"
 local task = require "bakery.task"
 local copy = require "bakery.image.copy"
-local diff = require "bakery.image.diff"
 local document = require "bakery.image.document"
 local fault = require "bakery.image.fault"
 local place = require "bakery.image.place"
@@ -198,7 +197,6 @@ M.copy = fault.guarded(function(from, to, opts)
   if type(to) ~= "table" or to.kind then to = { to } end
   return with(from, o, function(src)
     local m = choose(src, o)
-    local graph = copy.graph(src, m, o)
     local out = { digest = m.digest, source = src.text, rewritten = m ~= src:root() and document.is_index(m), destinations = {} }
     local write = {}
     for k, v in pairs(o) do write[k] = v end
@@ -209,7 +207,7 @@ M.copy = fault.guarded(function(from, to, opts)
           fault.raise { class = "usage", code = "image.place", message = dst.text .. ": cannot be written" }
         end
         o.default_tag = default_tag(src, dst)
-        return copy.to(src, dst, graph, o)
+        return copy.to(src, dst, m, o)
       end)
     end
     return out
@@ -300,7 +298,7 @@ M.diff = fault.guarded(function(a, b, opts)
   o.platform = o.platform or document.host_platform()
   return with(a, o, function(pa)
     return with(b, o, function(pb)
-      return diff.run(pa, selected(pa, o.platform), pb, selected(pb, o.platform), o)
+      return require("bakery.image.diff").run(pa, selected(pa, o.platform), pb, selected(pb, o.platform), o)
     end)
   end)
 end)

@@ -23,17 +23,15 @@ function Registry:get(digest) return fault.check(self.client:manifest(self:at(di
 
 function Registry:blob(d, max) return fault.check(self.client:blob_data(self.repo, d, { max = max })) end
 
-function Registry:stream(d, sink, progress)
-  fault.check(self.client:stream(self.repo, { digest = d.digest, size = d.size }, sink, { progress = progress }))
-end
-
-function Registry:has(digest)
-  local there, err = self.client:head(self:at(digest))
-  if there then return true end
-  -- Who may not look may still be allowed to push.
-  if err.code == "oci.not_found" or err.code == "oci.denied" or err.code == "oci.unauthorized" then return false end
+-- What a reference stands for, or nil. Who may not look may still be allowed to push.
+local function look(self, ref)
+  local found, err = self.client:head(ref)
+  if found then return found end
+  if err.code == "oci.not_found" or err.code == "oci.denied" or err.code == "oci.unauthorized" then return nil end
   return fault.check(nil, err)
 end
+
+function Registry:has(digest) return look(self, self:at(digest)) ~= nil end
 
 --- Digest of a tag, or nil.
 function Registry:current(tag)
@@ -43,16 +41,19 @@ function Registry:current(tag)
   return fault.check(nil, err)
 end
 
+--- The reference, when it is a tag that stands for this manifest already.
+function Registry:shows(m)
+  if self.ref.digest or not self.ref.tag then return nil end
+  local found = look(self, self.ref)
+  return found and found.digest == m.digest and self.repo .. ":" .. self.ref.tag or nil
+end
+
 function Registry:put_blob(d, from, progress)
   if from.kind == "registry" and from.client == self.client then
     if from.repo == self.repo then return "exists" end
     return fault.check(self.client:copy_blob(self.repo, from.repo, d, { progress = progress }))
   end
   return fault.check(self.client:push_blob(self.repo, d, { file = from:file(d), progress = progress }))
-end
-
-function Registry:add_blob(d, source)
-  return fault.check(self.client:push_blob(self.repo, { digest = d.digest, size = d.size }, source))
 end
 
 function Registry:put(m) fault.check(self.client:push_manifest(self.repo, m.digest, m.raw, m.media_type)) end
@@ -85,8 +86,6 @@ function Registry:named(tag)
   if m or err.code == "oci.not_found" then return m end
   return fault.check(nil, err)
 end
-
-function Registry:renamed(name) return M.open(self.repo .. ":" .. name, { client = self.client }) end
 
 function Registry:close() end -- luacheck: ignore
 
