@@ -47,6 +47,7 @@ QUIRKS
   referrers              native referrers API; "html" answers a login page
   page_loop              tag pages link to themselves
   page_size              tags per page
+  reversed               tags come in the opposite order
   warning                text of a Warning header
 """
 
@@ -465,6 +466,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def tags(self, repo, _rest):
         names = sorted({k[1] for k in MANIFESTS if k[0] == repo and not k[1].startswith("sha256:")})
+        if self.q.get("reversed"):
+            names.reverse()
         return self.page(names, "tags", "/v2/%s/tags/list" % repo, {"name": repo})
 
     def page(self, names, field, path, body):

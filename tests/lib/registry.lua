@@ -79,15 +79,17 @@ function M.daemon(command, log, dir)
   end
 end
 
---- Self-signed CA and a server certificate for localhost and 127.0.0.1 in dir.
-function M.certificate(dir)
+--- Self-signed CA and a server certificate for localhost and 127.0.0.1 in dir; its key of EC, which is
+--- made at once, or RSA.
+function M.certificate(dir, rsa)
+  local ec = "ec -pkeyopt ec_paramgen_curve:prime256v1"
   capture(([[cd %s && exec 2>/dev/null
-    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=bakery-test-ca \
+    openssl req -x509 -newkey %s -nodes -days 2 -subj /CN=bakery-test-ca \
       -addext basicConstraints=critical,CA:TRUE -keyout ca-key.pem -out ca.pem
-    openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key.pem -out req.pem
+    openssl req -newkey %s -nodes -subj /CN=localhost -keyout key.pem -out req.pem
     printf 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\n' > ext
     openssl x509 -req -in req.pem -CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 2 \
-      -extfile ext -out cert.pem]]):format(quote(dir)))
+      -extfile ext -out cert.pem]]):format(quote(dir), ec, rsa and "rsa:2048" or ec))
   return dir .. "/ca.pem", dir .. "/cert.pem", dir .. "/key.pem"
 end
 
@@ -99,7 +101,7 @@ local function htpasswd(dir, user, password)
 end
 
 local function token_auth(reg, dir, o)
-  M.certificate(dir)
+  M.certificate(dir, true)
   local log = dir .. "/token-server.log"
   reg._stop_token = M.daemon(("exec python3 %s %s %s %s %d"):format(
     quote(here .. "token_server.py"), quote(dir), quote(reg.user), quote(reg.password),

@@ -1,7 +1,6 @@
 --- Temporary projects and the program under test.
 local fs = require "bakery.fs"
 local process = require "bakery.process"
-local registry = require "lib.registry"
 
 local M = {}
 
@@ -9,9 +8,9 @@ M.bin = os.getenv "BAKERY_BIN" or fs.realpath "build/bakery"
 
 local dirs = {}
 
---- A fresh directory, removed by M.cleanup(), at the latest when the test process ends.
+--- A fresh directory, removed by M.cleanup().
 function M.tmp()
-  local dir = registry.tmpdir()
+  local dir = assert(fs.tmpdir "bakery-test")
   dirs[#dirs + 1] = dir
   return dir
 end
@@ -137,6 +136,7 @@ function M.project(images, opts)
   return dir
 end
 
-M.state = registry.tmpdir()
+M.state = assert(fs.tmpdir "bakery-state")
+dirs[1] = M.state
 
 return M

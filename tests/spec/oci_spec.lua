@@ -2,6 +2,7 @@ local digest = require "bakery.digest"
 local json = require "bakery.json"
 local loop = require "bakery.loop"
 local oci = require "bakery.oci"
+local process = require "bakery.process"
 local registry = require "lib.registry"
 
 local MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -120,6 +121,13 @@ describe("with docker-registry", function()
     end)
   end
 
+  it("asks a loopback registry once whether it is one, by plain http and without credentials", function()
+    local reg <close> = registry.start { auth = "basic" }
+    local c = assert(oci.client { auth = { username = "user", password = "secret" } })
+    push_image(c, reg.host .. "/a/b", "v1", "{}", { "one" })
+    assert.same({ 1, 1 }, { reg:count '"GET /v2/ HTTP', reg:count('"GET /v2/ HTTP', '" 401 ') })
+  end)
+
   it("asks for few tokens: one per scope, none again", function()
     local reg <close> = registry.start { auth = "token" }
     local repo = reg.host .. "/a/b"
@@ -219,10 +227,11 @@ describe("with docker-registry", function()
     os.execute("rm -rf " .. dir)
   end)
 
-  it("moves a gigabyte in little memory", function()
+  -- BAKERY_TEST_LARGE=1: a whole gigabyte.
+  it("moves large blobs in little memory", function()
     local reg <close> = registry.start()
     local dir, c = registry.tmpdir(), assert(oci.client {})
-    local size = 1 << 30
+    local size = (os.getenv "BAKERY_TEST_LARGE" and 1024 or 96) << 20
     registry.capture(("truncate -s %d %s/big"):format(size, dir))
     local big = { digest = "sha256:" .. registry.capture("sha256sum < " .. dir .. "/big"):match("^%x+"), size = size }
     local function peak() return tonumber(registry.read("/proc/self/status"):match("VmHWM:%s*(%d+)")) end
@@ -246,8 +255,14 @@ describe("with a bad registry", function()
     return assert(oci.client(o))
   end
 
-  setup(function() q = registry.quirky() end)
-  teardown(function() q:stop() end)
+  setup(function()
+    q = registry.quirky()
+    process.setenv("BAKERY_REGISTRY_RETRY_INITIAL_BACKOFF", "0.02")
+  end)
+  teardown(function()
+    q:stop()
+    process.setenv("BAKERY_REGISTRY_RETRY_INITIAL_BACKOFF", nil)
+  end)
   local n = 0
   before_each(function()
     n = n + 1
@@ -528,11 +543,26 @@ describe("with a bad registry", function()
     q:requests()
     assert.same(all, c:tags(repo))
     assert.equal("GET GET GET", q:methods_of("tags"))
+    assert.same({ "t1", "t2" }, c:tags(repo, { max = 2 }))
     for _, quirk in ipairs { { page_loop = true }, { page_away = true } } do
       q:set(quirk)
       assert.same(all, c:tags(repo))
     end
     assert.same({}, c:tags(q.host .. "/empty"))
+  end)
+
+  it("sorts tags by their bytes", function()
+    local names = {}
+    for _, s in ipairs { "v1", "v10", "v2", "V1", "release-2024.10", "release-2024.1", "release-", "release", "a", "0", "_x",
+      "release-2024.2", "aaaaaaaab", "aaaaaaaa", "aaaaaaa", "aaaaaaaaa" } do
+      names[#names + 1] = s
+      assert(c:push_manifest(repo, s, manifest("{}", {}), MANIFEST))
+    end
+    table.sort(names)
+    q:set { reversed = true }
+    assert.same(names[#names], c:tags(repo)[1])
+    assert.same(names, c:tags(repo, { sort = true }))
+    assert.same({}, c:tags(q.host .. "/empty", { sort = true }))
   end)
 
   describe("tokens", function()
