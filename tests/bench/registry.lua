@@ -31,20 +31,28 @@ local function timed(cmd, env)
   return seconds, tonumber(r.stderr:match "(%d+)%s*$") / 1024
 end
 
--- One job for every tool: jobs[name] = command. Prints each figure and ours beside the best peer's.
-local function compare(what, jobs, env)
-  local best, best_name
-  local ours, mb = timed(jobs.ours, env)
-  for _, name in ipairs { "skopeo", "crane", "regctl" } do
-    local s, m
-    if jobs[name] and find(name) then s, m = timed(jobs[name], env) end
-    if s then
-      print(("  %-32s %-8s %8.2f s  %6.0f MB"):format(what, name, s, m))
-      if not best or s < best then best, best_name = s, name end
+-- One job for every tool: jobs(round)[name] = command. Several rounds, in which they take turns, for
+-- what is over soon: the least seconds of each count. Prints each figure and ours beside the best peer's.
+local function compare(what, jobs, env, rounds)
+  local least, most = {}, {}
+  for round = 1, rounds or 1 do
+    local commands = jobs(round)
+    for _, name in ipairs { "ours", "skopeo", "crane", "regctl" } do
+      local s, mb
+      if commands[name] and (name == "ours" or find(name)) then s, mb = timed(commands[name], env) end
+      if s then least[name], most[name] = math.min(s, least[name] or s), math.max(mb, most[name] or 0) end
     end
   end
-  print(("%-34s ours %8.2f s  %6.0f MB   %-8s %8.2f s   ratio %5.2fx   (goal >= 1x, under 100 MB)"):format(what, ours or 0 / 0,
-    mb or 0, best_name or "-", best or 0 / 0, best and ours and best / ours or 0 / 0))
+  local best
+  for _, name in ipairs { "skopeo", "crane", "regctl" } do
+    if least[name] then
+      print(("  %-32s %-8s %8.3f s  %6.0f MB"):format(what, name, least[name], most[name]))
+      if not best or least[name] < least[best] then best = name end
+    end
+  end
+  local ours, peer = least.ours or 0 / 0, least[best] or 0 / 0
+  print(("%-34s ours %8.3f s  %6.0f MB   %-8s %8.3f s   ratio %5.2fx   (goal >= 1x, under 100 MB)"):format(what, ours,
+    most.ours or 0 / 0, best or "-", peer, peer / ours))
 end
 
 local function noise(dir, name, mb)
@@ -149,9 +157,9 @@ end
 local function many_tags(reg, c)
   pushed.push(c, reg.host .. "/many", { tag = "seed" })
   local tags = reg.dir .. "/data/docker/registry/v2/repositories/many/_manifests/tags"
-  assert(process.run { cmd = { "sh", "-ec", ([[cd %s; for a in $(seq 0 499); do d=
-    for b in $(seq 0 99); do d="$d v$a.$b"; done; mkdir $d; for t in $d; do mkdir $t/current; cp seed/current/link $t/current/link
-    done; done]]):format(registry.quote(tags)) }, check = true })
+  assert(process.run { cmd = { "sh", "-ec", ([[cd %s; for a in $(seq 0 499); do d= f=
+    for b in $(seq 0 99); do d="$d v$a.$b/current"; f="$f v$a.$b/current/link"; done
+    mkdir -p $d; tee $f <seed/current/link >/dev/null; done]]):format(registry.quote(tags)) }, check = true })
 end
 
 function M.run(bin)
@@ -167,19 +175,22 @@ function M.run(bin)
   end
   print "making images …"
   large(c, a.host .. "/large", dir)
-  compare("copy between two registries", copy_jobs(bin, a.host .. "/large", b.host .. "/large"), env)
-  compare("copy inside one registry", copy_jobs(bin, a.host .. "/large", a.host .. "/mounted"), env)
-  print(("  blob uploads of ours inside one registry: %d"):format(a:count('"PUT /v2/mounted-ours/blobs')
-    + a:count('"PATCH /v2/mounted-ours/')))
-  compare("copy again, all there", copy_jobs(bin, a.host .. "/large", b.host .. "/large"), env)
+  local function copies(to) return function(round) return copy_jobs(bin, a.host .. "/large", to(round)) end end
+  local function same() return b.host .. "/large" end
+  compare("copy between two registries", copies(same), env)
+  compare("copy inside one registry", copies(function(round) return a.host .. "/mounted" .. round end), env, 7)
+  print(("  blob uploads of ours inside one registry: %d"):format(a:count('"PUT /v2/mounted', "-ours/blobs")
+    + a:count('"PATCH /v2/mounted', "-ours/blobs")))
+  compare("copy again, all there", copies(same), env, 7)
   local jobs, one_by_one = push_jobs(bin, dir, family(dir), b.host)
-  compare("push 40 images, shared layers", jobs, env)
+  compare("push 40 images, shared layers", function() return jobs end, env)
   print(("  %-32s %-8s %8.2f s"):format("one process for each", "ours", (timed(one_by_one, env))))
   many_tags(b, c)
-  compare("list 50,000 tags", { ours = { bin, "image", "ls", b.host .. "/many" },
+  local lists = { ours = { bin, "image", "ls", b.host .. "/many" },
     skopeo = { find "skopeo" or "skopeo", "list-tags", "--tls-verify=false", "docker://" .. b.host .. "/many" },
     crane = { find "crane" or "crane", "ls", "--insecure", b.host .. "/many" },
-    regctl = { find "regctl" or "regctl", "tag", "ls", b.host .. "/many" } }, env)
+    regctl = { find "regctl" or "regctl", "tag", "ls", b.host .. "/many" } }
+  compare("list 50,000 tags", function() return lists end, env, 7)
 end
 
 return M
