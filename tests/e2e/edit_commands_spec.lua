@@ -511,11 +511,12 @@ describe("removing on a terminal", function()
     if not world.needs "python3" then return end
     local dir = project()
     local script = [[
-import os, pty, sys
+import os, pty, signal, sys
 out = b""
 answer = sys.argv[1].encode()
 pid, fd = pty.fork()
 if pid == 0:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the tests may run where it is ignored
     os.execv(sys.argv[2], sys.argv[2:])
 sent = False
 while True:
