@@ -116,6 +116,16 @@ describe("command line", function()
     end
   end)
 
+  it("sends to the help of the group whose command is unknown", function()
+    local r = world.bakery { "store", "prunne" }
+    assert.equal(2, r.code)
+    assert.equal("bakery store: unknown command 'prunne'\n  did you mean 'store prune'?\nTry 'bakery store --help'.\n", r.stderr)
+    assert.equal("bakery: unknown command 'biuld'\n  did you mean 'build'?\nTry 'bakery --help'.\n", world.bakery({ "biuld" }).stderr)
+    -- Options of recipes stand in the columns of every help.
+    local shown = world.bakery({ "recipes", "show", "stock:build" }).stdout
+    assert.truthy(shown:find("      --security default|strict\n" .. (" "):rep(32) .. "strict: no-new", 1, true), shown)
+  end)
+
   it("says which names there are when filters match nothing", function()
     local dir = world.project({ alpha = "FROM scratch\n", beta = "FROM scratch\n" }, { base = false })
     for _, case in ipairs { { "--image-name", "gamma", "hint: images: alpha, beta" },

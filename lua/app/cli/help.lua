@@ -37,6 +37,14 @@ local function describe(o)
   return text
 end
 
+--- The line or lines of an option in a list: flag, then help in a column of its own.
+---@param o table
+---@return string
+function M.option(o)
+  local left, text = "  " .. M.flag(o), wrap(describe(o), 66, 32)
+  return #left < 31 and ("%-32s%s"):format(left, text) or left .. "\n" .. (" "):rep(32) .. text
+end
+
 local function groups(list)
   local order, by = {}, {}
   for _, o in ipairs(list) do
@@ -82,10 +90,7 @@ function M.command(command)
   for _, g in ipairs(order) do
     out[#out + 1] = "\n" .. g .. ":"
     for _, o in ipairs(by[g]) do
-      local left = "  " .. M.flag(o)
-      local text = wrap(describe(o), 66, 32)
-      out[#out + 1] = #left < 31 and ("%-32s%s"):format(left, text)
-        or left .. "\n" .. (" "):rep(32) .. text
+      out[#out + 1] = M.option(o)
     end
   end
   if command.examples then

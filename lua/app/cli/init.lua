@@ -46,15 +46,17 @@ local function find(list, name)
 end
 
 --- Walks down to the command that the words name.
----@return table|nil command, integer first index of the first argument behind it
+---@return table|nil command
+---@return integer|table first index of the first argument behind it, or the error
+---@return string|nil how "group" or "help" when the words end there; with an error the group's path
 local function resolve(rest)
   local list, path, i = commands.list, nil, 1
   while true do
     local word = rest[i]
     local command, near = find(list, word)
     if not command then
-      return nil, { message = ("unknown command '%s'"):format((path and path .. " " or "") .. word),
-        hint = near and ("did you mean '" .. (path and path .. " " or "") .. near .. "'?") or nil }
+      return nil, { message = ("unknown command '%s'"):format(word),
+        hint = near and ("did you mean '" .. (path and path .. " " or "") .. near .. "'?") or nil }, path
     end
     path = path and path .. " " .. command.name or command.name
     command.path = path
@@ -128,7 +130,7 @@ function M.main(argv)
     return values.help and 0 or 2
   end
   local command, first, how = resolve(rest)
-  if not command then return usage_error(nil, first) end
+  if not command then return usage_error(how, first) end
   if how then
     io.stdout:write(help.command(command))
     return how == "help" and 0 or 2

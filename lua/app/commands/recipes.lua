@@ -43,7 +43,7 @@ function M.show(values)
   end
   if #def.options > 0 then
     out[#out + 1] = "options:"
-    for _, o in ipairs(def.options) do out[#out + 1] = ("  %-28s %s"):format(help.flag(o), o.help or "") end
+    for _, o in ipairs(def.options) do out[#out + 1] = help.option(o) end
   end
   io.stdout:write(table.concat(out, "\n"), "\n")
   return 0
