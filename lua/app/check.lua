@@ -6,6 +6,7 @@ local error_object = require "bakery.error"
 local fs = require "bakery.fs"
 local goss = require "bakery.goss"
 local names = require "app.project.names"
+local oci = require "bakery.oci"
 local patterns = require "app.project.patterns"
 local problems = require "app.project.problems"
 local render = require "app.project.render"
@@ -93,7 +94,18 @@ function Check:targets(project)
   local part = setmetatable({ images = images, revision = function() end }, { __index = project })
   local targets, found = require("app.plan").targets(part, { matrix_versions = "include" },
     { env = function(name) return name ~= "SOURCE_DATE_EPOCH" and "-" or nil end })
-  if targets then self:add_all(found, "warning") else self:add(found) end
+  if not targets then return self:add(found) end
+  self:add_all(found, "warning")
+  local told = {}
+  for _, target in ipairs(targets) do
+    for _, tag in ipairs(target.tags) do
+      local ref, err = oci.ref(tag)
+      if not ref and not told[target.image] then
+        told[target.image] = true
+        self:add(problems.problem("check.tag", ("image %q cannot be pushed: %s"):format(target.image, err.message)))
+      end
+    end
+  end
 end
 
 -- --- templates ------------------------------------------------------------------------------------

@@ -38,6 +38,9 @@ local function make_arg(argv, at)
   return out
 end
 
+-- An error that is told without a traceback: a script that is not there, or not Lua.
+local function plain(text) return setmetatable({}, { __tostring = function() return text end }) end
+
 -- Message of whatever was raised, with a traceback unless the value has its own text.
 local function message(e)
   if type(e) ~= "string" and type(e) ~= "number" then
@@ -58,11 +61,15 @@ function M.main(argv)
   package.cpath = os.getenv "LUA_CPATH_5_4" or os.getenv "LUA_CPATH" or ""
   _G.arg = make_arg(argv, at)
   local ok, err = xpcall(function()
-    for _, code in ipairs(chunks) do assert(load(code, "=(command line)", "t"))() end
+    for _, code in ipairs(chunks) do
+      local chunk, problem = load(code, "=(command line)", "t")
+      if not chunk then error(plain(problem), 0) end
+      chunk()
+    end
     if at or #chunks == 0 then
       local file = at and argv[at] ~= "-" and argv[at] or nil
       local chunk, problem = loadfile(file, "t")
-      if not chunk then error(problem, 0) end
+      if not chunk then error(plain(problem), 0) end
       chunk(table.unpack(_G.arg))
     end
     require("bakery.loop").finish()

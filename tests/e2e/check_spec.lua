@@ -127,6 +127,17 @@ describe("check", function()
     assert.truthy(r.stderr:find("1 error, 0 warnings", 1, true), r.stderr)
   end)
 
+  it("reports images whose names no registry takes", function()
+    dir = world.project({ good = "FROM scratch\n" }, { base = false })
+    local yaml = fs.read(dir .. "/bakery.yaml")
+    assert(fs.write(dir .. "/bakery.yaml", (yaml:gsub("name: good", 'name: "Not good"'))))
+    assert(fs.mkdir(dir .. "/Not good/1.0.0", { parents = true }))
+    assert(fs.write(dir .. "/Not good/1.0.0/Containerfile", "FROM scratch\n"))
+    local r = check()
+    assert.equal(2, r.code, r.stderr)
+    assert.truthy(r.stderr:find('image "Not good" cannot be pushed', 1, true), r.stderr)
+  end)
+
   it("reports targets that collide", function()
     world.write(dir, { ["bakery.yaml"] = "repository: {url: a.b}\nimages:\n  - name: a\n    versions:\n"
       .. "      - {name: 1.0, os: [{name: u}]}\n      - {name: 1-0, os: [{name: u}]}\n" })

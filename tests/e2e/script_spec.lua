@@ -57,6 +57,17 @@ describe("bakery lua", function()
     assert.truthy(r.stdout:find "^m\t.-false", r.stdout)
   end)
 
+  it("tells a script that is not there, or not Lua, without a traceback", function()
+    local file = world.tmp() .. "/bad.lua"
+    assert(fs.write(file, "return +\n"))
+    for _, args in ipairs { { "lua", "/none.lua" }, { "lua", file }, { "lua", "-e", "x y" } } do
+      local r = world.bakery(args)
+      assert.equal(1, r.code)
+      assert.falsy(r.stderr:find("traceback", 1, true), r.stderr)
+      assert.truthy(r.stderr:find("^bakery: [^\n]+\n$"), r.stderr)
+    end
+  end)
+
   it("names what is wrong with its own options", function()
     assert.equal(2, run({ "lua", "-e" }).code)
     assert.equal(2, run({ "lua", "-Q" }).code)
