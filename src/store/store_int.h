@@ -36,6 +36,9 @@ int bk_store_discard(struct bk_store *s, const char *path, struct bk_err *err) B
 /* flock, waiting out interruptions; 1 got it, 0 busy, -1 error. */
 int bk_store_flock(int fd, int op, const char *what, struct bk_err *err) BK_WARN_UNUSED;
 
+/* Puts back cache directories that lie in a dead session (`session`: its path in the store). */
+void bk_store_rescue(struct bk_store *s, const char *session);
+
 /* File name for any text: percent-encoded, hashed when too long. */
 void bk_store_encode(struct bk_buf *out, const char *name);
 bool bk_store_hex_of(const char *digest, char hex[static 65]);

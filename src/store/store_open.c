@@ -456,6 +456,7 @@ int bk_store_sweep(struct bk_store *s, unsigned *n, struct bk_err *err) {
   }
   pthread_mutex_unlock(&s->mutex);
   for (unsigned i = 0; i < w.taken; i++) {
+    bk_store_rescue(s, w.trash[i]);
     if (bk_rmtree(s->fd, w.trash[i], err)) rc = -1;
     else ++*n;
     free(w.trash[i]);

@@ -44,13 +44,15 @@ describe("cache mounts", function()
     assert.equal(2, #fs.glob(store .. "/cachemounts/*/p/*/data"))
   end)
 
-  for _, case in ipairs { { "root", "kept" }, { "root,flat", "kept" }, { "chroot", "lost" } } do
-    it(("of a build that was killed are %s with --isolation %s"):format(case[2], case[1]), function()
+  -- In a chroot the cache is in the step's tree meanwhile, here below a symlink of the image.
+  for _, isolation in ipairs { "root", "root,flat", "chroot" } do
+    it("of a build that was killed are kept with --isolation " .. isolation, function()
       if process.uid() ~= 0 then return pending "needs root" end
       local store, marker = world.tmp() .. "/store", "4712" .. process.pid()
-      local text = BASE .. "RUN --mount=type=cache,id=c,target=/c echo 1 > /c/before\n"
-      local dir = world.project { app = text .. "RUN --mount=type=cache,id=c,target=/c : > /c/during; sleep " .. marker .. "\n" }
-      local p = world.start { "build", "-C", dir, "--store", store, "--isolation", case[1], "--progress", "quiet" }
+      local text = BASE .. "RUN mkdir /deep; ln -s deep /link\nRUN --mount=type=cache,id=c,target=/c echo 1 > /c/before\n"
+      local dir = world.project { app = text .. "RUN --mount=type=cache,id=c,target=/link/c : > /deep/c/during; "
+        .. "sleep " .. marker .. "\n" }
+      local p = world.start { "build", "-C", dir, "--store", store, "--isolation", isolation, "--progress", "quiet" }
       local deadline = loop.now() + 30
       local function running()
         for _, pid in ipairs(fs.list "/proc") do
@@ -64,14 +66,12 @@ describe("cache mounts", function()
       p:wait()
       while running() and loop.now() < deadline do loop.sleep(0.02) end
       assert.is_nil((running()))
-      -- In a chroot the cache had been moved into the tree, which goes with the build.
-      world.write(dir, { ["app/1.0.0/Containerfile"] = text .. ("RUN --mount=type=cache,id=c,target=/c test %s -e /c/before && "
-        .. "test %s -e /c/during && : > /c/after\n"):format(case[2] == "lost" and "!" or "", case[2] == "lost" and "!" or "")
-        .. "RUN --mount=type=cache,id=c,target=/c test -e /c/after\n" })
-      local r = build(dir, store, { "--isolation", case[1] })
+      world.write(dir, { ["app/1.0.0/Containerfile"] = text .. "RUN --mount=type=cache,id=c,target=/c test -e /c/before && "
+        .. "test -e /c/during && test ! -e /c/x && : > /c/after\nRUN --mount=type=cache,id=c,target=/c test -e /c/after\n" })
+      local r = build(dir, store, { "--isolation", isolation })
       assert.equal(0, r.code, r.stderr)
       assert.same({}, fs.list(store .. "/tmp"))
-      assert.equal(0, world.bakery({ "store", "check", "--store", store, "--isolation", case[1] }).code)
+      assert.equal(0, world.bakery({ "store", "check", "--store", store, "--isolation", isolation }).code)
     end)
   end
 end)

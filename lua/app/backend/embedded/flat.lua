@@ -121,6 +121,22 @@ local function source_of(build, where, step, m, tmp, n)
   return own
 end
 
+-- Writes down which caches are about to be moved, for the store to put back should we be killed: the
+-- form is that of src/store/store_rescue.c.
+local function note_caches(build, tree, items, tmp)
+  local note, before = {}, build.store_dir .. "/"
+  for _, item in ipairs(items) do
+    local cache = item.source:sub(1, #before) == before and item.source:match("/(cachemounts/[^/]+/[^/]+/[^/]+)/data$")
+    if cache then
+      local st = fail.check(fs.stat(item.source, false))
+      local found = snapshot.lookup { lowers = { tree.path }, path = item.path }
+      note[#note + 1] = ("zzzzz"):pack(fs.basename(tree.dir), found and found.path or item.path, cache, ("%d"):format(st.dev),
+        ("%d"):format(st.ino))
+    end
+  end
+  if #note > 0 then fail.check(fs.write(tmp .. "/moved", table.concat(note))) end
+end
+
 local function depth(path) return select(2, path:gsub("/+[^/]", "")) end
 
 --- Moves what the command should see into the tree (tier F).
@@ -145,6 +161,7 @@ local function place(build, where, step, tree, list, tmp)
     return (a.at or 0) < (b.at or 0)
   end)
   for _, item in ipairs(items) do item.at = nil end
+  note_caches(build, tree, items, tmp)
   fail.check(fs.mkdir(tmp .. "/aside"))
   return fail.check(snapshot.place { tree = tree.path, aside = tmp .. "/aside", items = items })
 end
