@@ -142,4 +142,55 @@ while True:
     assert.equal(0, r.code, r.stderr)
     assert.is_true(loop.now() - started < 5, "other parts of the context are read")
   end)
+
+  it("of more than 100,000 entries are copied in little memory", function()
+    if os.getenv "SANITIZE" then return pending "AddressSanitizer keeps what is freed" end
+    local dir = world.project({ app = "FROM scratch\nCOPY many /many\n" }, { base = false })
+    world.run({ "python3", "-c", [[
+import os
+for d in range(110):
+    os.makedirs("many/%d" % d); open("many/%d/0" % d, "w").close()
+    for i in range(1, 1000): os.link("many/%d/0" % d, "many/%d/%d" % (d, i))
+]] }, { cwd = dir })
+    local r = assert(process.run { cmd = { "python3", "-c", "import resource, subprocess, sys; c = subprocess.run(sys.argv[1:]).returncode; "
+      .. "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(c)", world.bin, "build", "-C", dir, "--store",
+      world.tmp() .. "/store", "--progress", "quiet", "--compression", "none", "--output", "oci:" .. dir .. "/oci" }, timeout = 120,
+      env = { XDG_STATE_HOME = world.state, SOURCE_DATE_EPOCH = "" } })
+    assert.equal(0, r.code, r.stderr)
+    local layer = peers.config(dir .. "/oci").rootfs.diff_ids[1]
+    local names = world.run { "tar", "-tf", dir .. "/oci/blobs/" .. layer:gsub(":", "/") }.stdout
+    assert.equal(110 * 1001 + 1, select(2, names:gsub("\n", "")))
+    local peak = tonumber(r.stdout:match "(%d+)%s*$")
+    assert.is_true(peak < 100 << 10, peak .. " KiB")
+  end)
+
+  it("with devices, fifos and sockets give the same image without any privilege", function()
+    if process.uid() ~= 0 then return pending "needs root to make device nodes" end
+    local dir = world.project({ app = "FROM scratch\nCOPY d /d\nCOPY d/zero /z\n" }, { base = false })
+    world.write(dir, { ["d/f"] = "f" })
+    sh(dir, "mknod d/zero c 1 5; mknod d/disk b 8 0; chmod 666 d/zero d/disk; mkfifo d/fifo; "
+      .. "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"d/socket\")'")
+    fs.chmod(dir, 493)
+    local bin, first = world.tmp() .. "/bakery", nil
+    assert(fs.copy(world.bin, bin))
+    for _, path in ipairs { bin, fs.dirname(bin) } do fs.chmod(path, 493) end
+    for _, case in ipairs { { "auto" }, { "chroot" }, { "copy-only", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups" } } do
+      local home = world.tmp()
+      if case[2] then world.run { "chown", "65534:65534", home } end
+      local cmd = table.move(case, 2, #case, 1, {})
+      for _, a in ipairs { bin, "build", "-C", dir, "--store", home .. "/store", "--results", home .. "/results", "--isolation", case[1],
+        "--progress", "quiet", "--compression", "none", "--output", "oci:" .. home .. "/oci" } do cmd[#cmd + 1] = a end
+      local r = process.run { cmd = cmd, env = { HOME = home, XDG_STATE_HOME = home, SOURCE_DATE_EPOCH = "5",
+        BAKERY_ROOT = os.getenv "BAKERY_ROOT" }, timeout = 30 }
+      assert.equal(0, r.code, r.stderr)
+      local layer = peers.config(home .. "/oci").rootfs.diff_ids[1]
+      local list = world.run { "tar", "-tvf", home .. "/oci/blobs/" .. layer:gsub(":", "/") }.stdout
+      for _, want in ipairs { "crw%-rw%-rw%-[^\n]* 1,5 [^\n]*d/zero", "brw%-rw%-rw%-[^\n]* 8,0 [^\n]*d/disk", "prw[^\n]*d/fifo" } do
+        assert.truthy(list:find(want), list)
+      end
+      assert.falsy(list:find("socket", 1, true))
+      first = first or list
+      assert.equal(first, list)
+    end
+  end)
 end)
