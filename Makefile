@@ -61,7 +61,7 @@ HOST_OBJS := $(sort $(COMMON_OBJS) $(foreach m,$(MODULES) host,$(patsubst src/%.
 SHIPPED := $(sort $(shell find lua stdlib recipes resolvers templates -type f ! -name README.md ! -name '.*' 2>/dev/null))
 
 .PHONY: all so clean help deps demo test lint bench peers install fuzz parity
-all: build/bakery ## build the program: build/bakery
+all: build/bakery
 
 build/bakery: $(BUILD)/bakery
 	@mkdir -p build && ln -f $< $@ 2>/dev/null || cp -f $< $@
@@ -89,7 +89,7 @@ $(BUILD)/shipped.list: FORCE
 FORCE:
 
 # --- loadable modules for plain lua5.4 -----------------------------------------------------------
-so: $(patsubst %,$(BUILD)/so/bakery/%.so,$(MODULES))
+so: $(patsubst %,$(BUILD)/so/bakery/%.so,$(MODULES)) ## native modules for plain lua5.4: build/release/so
 define SO_RULE
 $(BUILD)/so/bakery/$(1).so: $(sort $(COMMON_OBJS) $(patsubst src/%.c,$(BUILD)/obj/%.o,$(call srcs,$(1))) $(foreach u,$(USES_$(1)),$(call objs,$(u))))
 	@mkdir -p $$(@D)
@@ -110,10 +110,11 @@ $(BUILD)/unit/%: tests/unit/%.c tests/unit/unit.h $(BUILD)/libbakery.a
 $(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c $(BUILD)/libbakery.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) -o $@ $< tests/fuzz/replay.c $(BUILD)/libbakery.a $(HOST_LIBS)
+.PHONY: unit fuzz-replay
 unit: $(UNIT)
 fuzz-replay: $(FUZZ)
 
-clean:
+clean: ## remove build/
 	rm -rf build
 
 # --- Debian packages ------------------------------------------------------------------------------
@@ -187,9 +188,8 @@ install: build/bakery ## PREFIX= DESTDIR=: program, man page, completions, recip
 	cp -r recipes resolvers templates stdlib $(SHARE)/bakery/
 
 help: ## this list
+	@echo "  make            build the program: build/bakery"
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | sort | while IFS="$$(printf '\t')" read -r t d; do \
 	  printf '  make %-10s %s\n' "$$t" "$$d"; done
-	@echo "  make            build the program: build/bakery"
-	@echo "  make so         native modules for plain lua5.4: build/release/so"
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -53,7 +53,7 @@ function lazy.plan(self) return session.backend_plan(self.document) end
 
 function lazy.backend(self)
   local a = self.args
-  return require("app.backend").get(a.backend or "embedded").open {
+  return require("app.backend").get(a.backend or "embedded", self.dir).open {
     dir = self.dir, store = a.store, jobs = a.jobs, epoch = session.epoch(a, self.dir), no_cache = a.cache == false,
     pull = a.pull, network = a.network, security = a.security, isolation = a.isolation, compression = a.compression,
       format = a.format,

@@ -6,10 +6,15 @@ local recipe = require "bakery.recipe"
 
 local M = {}
 
--- Places of scripts of a kind ("recipes", "resolvers"): the project, directories it names, the user.
-local function places(folder, root, named)
+--- Where scripts of a kind are: in the project, in directories it names, in the user's configuration.
+---@param inside string|string[] directories in the project
+---@param folder string in the user's configuration
+---@param root string|nil project directory
+---@param named string[]|nil directories the project names
+---@return bakery.scripts.place[]
+function M.places(inside, folder, root, named)
   local dirs = {}
-  for _, sub in ipairs(root and { folder, ".bakery/" .. folder } or {}) do
+  for _, sub in ipairs(not root and {} or type(inside) == "string" and { inside } or inside) do
     dirs[#dirs + 1] = { path = fs.join(root, sub), label = sub, kind = "project", lib = fs.join(root, ".bakery/lib") }
   end
   for _, sub in ipairs(root and named or {}) do
@@ -18,6 +23,16 @@ local function places(folder, root, named)
   local user = config.dir()
   dirs[#dirs + 1] = { path = user .. "/" .. folder, kind = "user", lib = user .. "/lib" }
   return dirs
+end
+
+local function places(folder, root, named) return M.places({ folder, ".bakery/" .. folder }, folder, root, named) end
+
+--- Directory of the project of these options, nil when there is none.
+---@param values table parsed options
+---@return string|nil
+function M.root(values)
+  local root = require("app.project").find(values.context or ".", { context = values.context ~= nil })
+  return type(root) == "string" and root or nil
 end
 
 local function configure(module, folder, dirs)
@@ -33,8 +48,7 @@ end
 ---@param named string[]|nil directories the project names
 ---@return table the bakery.recipe module
 function M.setup(values, named)
-  local root = require("app.project").find(values.context or ".", { context = values.context ~= nil })
-  root = type(root) == "string" and root or nil
+  local root = M.root(values)
   configure(recipe, "recipes", places("recipes", root, named))
   recipe.root = root
   return recipe

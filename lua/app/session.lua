@@ -66,7 +66,7 @@ local function with_lookups(values, project)
   end }
 end
 
---- Seconds that timestamps are clamped to, or nil: SOURCE_DATE_EPOCH, or the commit time with --reproducible.
+--- Seconds that timestamps are clamped to (files of contexts: that they get), or nil: SOURCE_DATE_EPOCH, or the commit time with --reproducible.
 ---@param values table
 ---@param dir string project directory
 function M.epoch(values, dir)

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/mem.h"
 #include "oci/oci_int.h"
 
@@ -47,7 +48,7 @@ static char *basic(const struct oci_cred *cred) {
       bk_asprintf("%s:%s", cred->username, cred->password ? cred->password : "");
   struct bk_buf b = {0};
   bk_buf_adds(&b, "Basic ");
-  oci_base64_encode(&b, plain, strlen(plain));
+  bk_base64(&b, plain, strlen(plain));
   explicit_bzero(plain, strlen(plain));
   return bk_buf_steal(&b);
 }

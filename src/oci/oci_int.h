@@ -308,9 +308,8 @@ json_t *oci_json(const char *text, size_t len, const char *what, struct bk_err *
 /* The same for text that holds secrets: the message quotes nothing of it. */
 json_t *oci_json_secret(const char *text, size_t len, const char *what, struct bk_err *err);
 const char *oci_json_str(const json_t *obj, const char *key); /* NULL unless a string */
-/* Decoded bytes (NUL-terminated) or NULL; padding may be missing. */
+/* Decoded bytes (NUL-terminated) or NULL; padding may be missing, ends of lines may follow. */
 char *oci_base64(const char *text, size_t len, size_t *out_len);
-void oci_base64_encode(struct bk_buf *b, const void *p, size_t n);
 void oci_url_encode(struct bk_buf *b, const char *s); /* RFC 3986 unreserved characters stay */
 
 #define OCI_MANIFEST_MAX (4u << 20)

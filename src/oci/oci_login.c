@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 
+#include "base/base64.h"
 #include "base/fs.h"
 #include "base/mem.h"
 #include "oci/oci_int.h"
@@ -151,7 +152,7 @@ static int in_file(struct login_file *f, const struct bk_oci_login *l, const cha
   /* Without a name, the one that ACR documents for tokens: docker wants some. */
   const char *user = l->username ? l->username : "00000000-0000-0000-0000-000000000000";
   cleanup_free char *pair = bk_asprintf("%s:%s", user, l->password ? l->password : "");
-  oci_base64_encode(&auth, pair, strlen(pair));
+  bk_base64(&auth, pair, strlen(pair));
   explicit_bzero(pair, strlen(pair));
   int rc = json_object_set_new(entry, "auth", json_string(bk_buf_str(&auth)));
   explicit_bzero(auth.p, auth.len);

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/mem.h"
 #include "json/json.h"
 #include "oci/oci_int.h"
@@ -55,47 +56,13 @@ const char *oci_json_str(const json_t *obj, const char *key) {
   return json_string_value(json_object_get(obj, key));
 }
 
-static int sextet(int c) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-  if (c >= '0' && c <= '9') return c - '0' + 52;
-  if (c == '+' || c == '-') return 62;
-  return c == '/' || c == '_' ? 63 : -1;
-}
-
 char *oci_base64(const char *text, size_t len, size_t *out_len) {
-  while (len && (text[len - 1] == '=' || text[len - 1] == '\n' || text[len - 1] == '\r')) len--;
-  if (len % 4 == 1) return NULL;
-  char *out = bk_malloc(len / 4 * 3 + 4);
-  size_t n = 0;
-  unsigned acc = 0, bits = 0;
-  for (size_t i = 0; i < len; i++) {
-    int v = sextet((unsigned char)text[i]);
-    if (v < 0) {
-      free(out);
-      return NULL;
-    }
-    acc = (acc << 6 | (unsigned)v) & 0xffffff;
-    bits += 6;
-    if (bits >= 8) out[n++] = (char)(acc >> (bits -= 8) & 0xff);
-  }
-  out[n] = '\0';
-  if (out_len) *out_len = n;
-  return out;
-}
-
-void oci_base64_encode(struct bk_buf *b, const void *p, size_t n) {
-  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const unsigned char *s = p;
-  for (size_t i = 0; i < n; i += 3) {
-    unsigned v = (unsigned)s[i] << 16;
-    if (i + 1 < n) v |= (unsigned)s[i + 1] << 8;
-    if (i + 2 < n) v |= s[i + 2];
-    bk_buf_addc(b, digits[v >> 18]);
-    bk_buf_addc(b, digits[v >> 12 & 63]);
-    bk_buf_addc(b, i + 1 < n ? digits[v >> 6 & 63] : '=');
-    bk_buf_addc(b, i + 2 < n ? digits[v & 63] : '=');
-  }
+  while (len && strchr("=\n\r", text[len - 1])) len--;
+  cleanup_buf struct bk_buf b = {0};
+  bk_buf_reserve(&b, len / 4 * 3 + 4); /* at once: growing would leave copies of secrets behind */
+  if (!bk_unbase64(&b, text, len)) return NULL;
+  if (out_len) *out_len = b.len;
+  return bk_buf_steal(&b);
 }
 
 void oci_url_encode(struct bk_buf *b, const char *s) {

@@ -1,4 +1,4 @@
-/* Shared by the two binding files of this module: option tables to struct bk_spawn, and results. */
+/* Shared by the binding files of this module: option tables to struct bk_spawn, results, signals. */
 #ifndef BK_LUA_PROCESS_H
 #define BK_LUA_PROCESS_H
 
@@ -25,10 +25,13 @@ void bk_lua_push_status(lua_State *L, int status, double seconds);
 /* Pushes "exit code 3" or "killed by SIGKILL". */
 void bk_lua_push_reason(lua_State *L, int code, int sig);
 const char *bk_signal_name(int sig); /* "SIGTERM"; NULL when unknown */
+int bk_signal_number(const char *name);   /* of "SIGTERM" or "TERM"; 0 when unknown */
 
 int bk_lua_process_run(lua_State *L); /* process.run */
 int bk_lua_process_relay(lua_State *L); /* process.relay */
 int bk_lua_pty(lua_State *L);
 int bk_lua_pty_relay(lua_State *L);
+/* Adds the functions about this process, and `signals`, to the module at the top of the stack. */
+void bk_lua_process_facts(lua_State *L);
 
 #endif

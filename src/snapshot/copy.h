@@ -28,6 +28,7 @@ struct bk_copy_opts {
   bool unpack;         /* ADD: archives are unpacked */
   bool rootless;       /* devices are errors; a single mapped id owns everything */
   const int64_t *epoch; /* no later time is written; NULL = as they are */
+  bool stamp;           /* all times are the epoch, if there is one; not those of archives' members */
   int64_t now;          /* time of new directories and heredocs without an epoch */
   const char *reuse;    /* a layer directory on the same file system, or NULL: files that are there
                          * with equal bytes and metadata are linked instead of written again */

@@ -32,7 +32,7 @@ struct copy_job {
   char *dest, *upper, *chown, *chmod, *expect, *reuse;
   struct bk_copy_inline *inlines;
   size_t n_inlines;
-  bool link, preserve, unpack, rootless, has_epoch;
+  bool link, preserve, unpack, rootless, has_epoch, stamp;
   int64_t epoch, now;
   struct bk_copy_result copied;
 };
@@ -247,6 +247,7 @@ static int copy_run(struct bk_job *job, struct bk_err *err) {
       .unpack = j->unpack,
       .rootless = j->rootless,
       .epoch = j->has_epoch ? &j->epoch : NULL,
+      .stamp = j->stamp,
       .now = j->now,
       .reuse = j->reuse,
   };
@@ -299,6 +300,7 @@ static void copy_flags(lua_State *L, struct copy_job *j) {
   j->unpack = bk_opt_bool(L, 1, "unpack", false);
   j->rootless = bk_opt_bool(L, 1, "rootless", false);
   (void)bk_opt_bool(L, 1, "userxattr", false); /* no whiteout or opaque mark is ever needed */
+  j->stamp = bk_opt_bool(L, 1, "stamp", false);
   j->now = bk_opt_int(L, 1, "now", (lua_Integer)time(NULL));
   j->has_epoch = bk_opt_get(L, 1, "epoch");
   lua_pop(L, 1);
@@ -309,7 +311,7 @@ static int l_copy(lua_State *L) {
   static const char *const names[] = {
       "from",  "sources", "dest", "lowers", "upper", "chown",          "chmod",     "ignore",
       "excludes", "link", "unpack", "inline", "epoch", "preserve_owner", "userxattr", "now",
-      "rootless", "expect", "cache", "reuse", "includes", NULL};
+      "rootless", "expect", "cache", "reuse", "includes", "stamp", NULL};
   static const char *const from_names[] = {"root", "lowers", NULL};
   struct bk_err err;
   luaL_checktype(L, 1, LUA_TTABLE);

@@ -148,6 +148,13 @@ static bool same_bytes(struct bk_dest *d, int a, int b, off_t size) {
   return true;
 }
 
+/* The time that an object of the source gets. */
+static struct timespec time_of(const struct bk_copy *c, bool keep, const struct stat *st) {
+  if (c->opts->stamp && c->opts->epoch && !keep)
+    return (struct timespec){.tv_sec = *c->opts->epoch};
+  return bk_dest_clamp(c->dest, st->st_mtim);
+}
+
 /* Layers never change, so two of them may share an inode: true when the target is now a link to the
  * equal file of the layer that this copy is likely to repeat. Creating an inode costs a file system
  * several times what comparing and linking a small file does. */
@@ -160,7 +167,7 @@ static bool link_equal(struct bk_copy *c, const struct bk_target *t, int from,
   cleanup_close int fd = bk_open_in_root(c->reuse, t->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
   if (fd < 0 || bk_fstat(fd, &old) || !S_ISREG(old.st_mode) || old.st_nlink > 30000) return false;
   want_owner(c, st, false, &uid, &gid);
-  struct timespec time = bk_dest_clamp(c->dest, st->st_mtim);
+  struct timespec time = time_of(c, false, st);
   if (old.st_size != st->st_size || old.st_uid != uid || old.st_gid != gid ||
       (old.st_mode & 07777) != want_mode(c, st, false) || old.st_mtim.tv_sec != time.tv_sec ||
       old.st_mtim.tv_nsec != time.tv_nsec)
@@ -194,7 +201,7 @@ static int put_file(struct bk_copy *c, const struct bk_target *t, const struct b
                    o->found->name);
   if (set_owner_mode(c, t, to, made, st, false, err)) return -1;
   copy_xattrs(from, to);
-  struct timespec times[2] = {st->st_atim, bk_dest_clamp(c->dest, st->st_mtim)};
+  struct timespec times[2] = {st->st_atim, time_of(c, false, st)};
   return futimens(to, times) ? failed(t, "set time", err) : 0;
 }
 
@@ -265,7 +272,7 @@ int bk_copy_put(struct bk_copy *c, const struct bk_target *t, const struct bk_ob
   if (rc) return -1;
   bool owner = !o->keep || c->has_ids;
   if (owner && set_owner_mode(c, t, -1, UNKNOWN, &ent->st, o->keep, err)) return -1;
-  struct timespec times[2] = {ent->st.st_atim, bk_dest_clamp(c->dest, ent->st.st_mtim)};
+  struct timespec times[2] = {ent->st.st_atim, time_of(c, o->keep, &ent->st)};
   if (utimensat(c->dest->fd, t->path, times, AT_SYMLINK_NOFOLLOW))
     return failed(t, "set time", err);
   return 0;
@@ -288,7 +295,7 @@ static int dir_metadata(struct bk_copy *c, const struct bk_target *t, const stru
   cleanup_close int to =
       openat(c->dest->fd, t->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (to >= 0) copy_xattrs(from, to);
-  bk_dest_set_time(c->dest, t->path, bk_dest_clamp(c->dest, st->st_mtim));
+  bk_dest_set_time(c->dest, t->path, time_of(c, o->keep, st));
   return 0;
 }
 

@@ -1,13 +1,9 @@
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
-#include "luakit/luakit.h"
-#include "version/version.h"
+#include "version/lua_version.h"
 
 BK_EXPORT int luaopen_bakery_version(lua_State *L);
 
-#define T_PEP440 "bakery.version.pep440"
 #define T_RELEASE "bakery.version.release"
 #define T_SEMVER "bakery.version.semver"
 
@@ -53,7 +49,7 @@ static int pep_close(lua_State *L) {
   return 0;
 }
 
-static struct bk_pep440 *push_pep440(lua_State *L, const char *s, size_t n, struct bk_err *err) {
+struct bk_pep440 *bk_lua_push_pep440(lua_State *L, const char *s, size_t n, struct bk_err *err) {
   struct bk_pep440 *v = bk_box(L, sizeof *v, T_PEP440);
   return bk_pep440_parse(v, s, n, err) ? NULL : v;
 }
@@ -62,7 +58,7 @@ static int l_pep440(lua_State *L) {
   size_t n;
   const char *s = luaL_checklstring(L, 1, &n);
   struct bk_err err;
-  return push_pep440(L, s, n, &err) ? 1 : bk_lua_fail(L, &err);
+  return bk_lua_push_pep440(L, s, n, &err) ? 1 : bk_lua_fail(L, &err);
 }
 
 /* The value at idx as a version; a string is parsed and replaced by its box. Raises on bad text. */
@@ -71,14 +67,13 @@ static struct bk_pep440 *to_pep440(lua_State *L, int idx) {
   size_t n;
   const char *s = lua_tolstring(L, idx, &n);
   struct bk_err err;
-  struct bk_pep440 *v = push_pep440(L, s, n, &err);
+  struct bk_pep440 *v = bk_lua_push_pep440(L, s, n, &err);
   if (!v) bk_lua_raise(L, &err);
   lua_replace(L, idx);
   return v;
 }
 
-/* Dots in the text as written, plus one. */
-static int pieces(const char *text) {
+int bk_version_pieces(const char *text) {
   int n = 1;
   for (; *text; text++) n += *text == '.';
   return n;
@@ -86,13 +81,13 @@ static int pieces(const char *text) {
 
 static int pep_has_minor(lua_State *L) {
   struct bk_pep440 *v = bk_check(L, 1, T_PEP440);
-  lua_pushboolean(L, v->text && pieces(v->text) > 1);
+  lua_pushboolean(L, v->text && bk_version_pieces(v->text) > 1);
   return 1;
 }
 
 static int pep_has_patch(lua_State *L) {
   struct bk_pep440 *v = bk_check(L, 1, T_PEP440);
-  lua_pushboolean(L, v->text && pieces(v->text) > 2);
+  lua_pushboolean(L, v->text && bk_version_pieces(v->text) > 2);
   return 1;
 }
 
@@ -275,267 +270,7 @@ static int l_satisfies(lua_State *L) {
   return 1;
 }
 
-/* --- any kind ----------------------------------------------------------------------------------- */
-
-enum kind { KIND_PEP440, KIND_RELEASE, KIND_SEMVER };
-static const char *const KINDS[] = {"pep440", "release", "semver", NULL};
-
-union any {
-  struct bk_pep440 pep;
-  struct bk_release rel;
-  struct bk_semver sem;
-};
-
-/* `valid` is false for a release name that cannot be parsed (it sorts below all). */
-struct item {
-  union any v;
-  bool valid;
-  size_t index;
-};
-
-static int item_parse(struct bk_arena *arena, struct item *it, enum kind kind, const char *s,
-                      size_t n, struct bk_err *err) {
-  it->valid = true;
-  if (kind == KIND_PEP440) return bk_pep440_parse_in(arena, &it->v.pep, s, n, err);
-  if (kind == KIND_SEMVER) return bk_semver_parse(&it->v.sem, s, n, err);
-  it->valid = bk_release_parse(&it->v.rel, s, n, err) == 0;
-  return 0;
-}
-
-static void item_free(struct item *it, enum kind kind) { /* PEP 440 goes with the arena */
-  if (kind == KIND_SEMVER) bk_semver_free(&it->v.sem);
-  else if (kind == KIND_RELEASE && it->valid) bk_release_free(&it->v.rel);
-}
-
-static int item_compare(const struct item *a, const struct item *b, enum kind kind) {
-  if (kind == KIND_PEP440) return bk_pep440_compare(&a->v.pep, &b->v.pep);
-  if (kind == KIND_SEMVER) return bk_semver_compare(&a->v.sem, &b->v.sem);
-  return bk_release_compare(a->valid ? &a->v.rel : NULL, b->valid ? &b->v.rel : NULL);
-}
-
-static int l_compare(lua_State *L) {
-  size_t n[2];
-  const char *s[2] = {luaL_checklstring(L, 1, &n[0]), luaL_checklstring(L, 2, &n[1])};
-  enum kind kind = (enum kind)luaL_checkoption(L, 3, "pep440", KINDS);
-  struct item a, b;
-  struct bk_err err;
-  struct bk_arena arena = {0};
-  bool good = item_parse(&arena, &a, kind, s[0], n[0], &err) == 0;
-  int c = 0;
-  if (good) {
-    good = item_parse(&arena, &b, kind, s[1], n[1], &err) == 0;
-    if (good) {
-      c = item_compare(&a, &b, kind);
-      item_free(&b, kind);
-    }
-    item_free(&a, kind);
-  }
-  bk_arena_free(&arena);
-  if (!good) return bk_lua_fail(L, &err);
-  lua_pushinteger(L, c);
-  return 1;
-}
-
-/* Items parsed from a list of strings; owned by a box, so that Lua errors cannot leak them. */
-struct items {
-  struct item *p;
-  size_t n;
-  enum kind kind;
-  struct bk_arena arena;
-  struct place *order; /* of sort_items */
-};
-
-/* Where an item is, with a number that decides most comparisons. */
-struct place {
-  uint64_t rank;
-  const struct item *item;
-};
-
-#define T_ITEMS "bakery.version.items"
-
-static int items_close(lua_State *L) {
-  struct items *list = bk_check(L, 1, T_ITEMS);
-  for (size_t i = 0; i < list->n; i++) item_free(&list->p[i], list->kind);
-  free(list->p);
-  free(list->order);
-  bk_arena_free(&list->arena);
-  memset(list, 0, sizeof *list);
-  return 0;
-}
-
-struct order {
-  enum kind kind;
-  bool down;
-};
-
-static int by_order(const void *a, const void *b, void *arg) {
-  const struct place *x = a, *y = b;
-  const struct order *o = arg;
-  if (x->rank != y->rank) return x->rank < y->rank ? -1 : 1;
-  int c = item_compare(x->item, y->item, o->kind);
-  if (c) return o->down ? -c : c;
-  return (x->item->index > y->item->index) - (x->item->index < y->item->index);
-}
-
-/* Fills list->order, stable. */
-static void sort_items(struct items *list, bool down) {
-  struct order o = {list->kind, down};
-  list->order = bk_calloc(list->n ? list->n : 1, sizeof *list->order);
-  for (size_t i = 0; i < list->n; i++) {
-    const struct item *it = &list->p[i];
-    list->order[i].item = it;
-    if (o.kind != KIND_PEP440) continue;
-    uint64_t rank = bk_pep440_rank(&it->v.pep);
-    list->order[i].rank = down ? ~rank : rank;
-  }
-  qsort_r(list->order, list->n, sizeof *list->order, by_order, &o);
-}
-
-/* What is left out of a list: texts that are no version, and those outside. NULL: nothing. */
-struct filter {
-  const struct bk_pep440 *max, *min;
-  size_t series; /* leading numbers of max that choose its whole series; 0: none */
-  bool prereleases;
-};
-
-static bool passes(const struct filter *f, const struct bk_pep440 *v) {
-  if (!f->prereleases && (v->pre || v->has_dev)) return false;
-  if (f->min && bk_pep440_compare(v, f->min) < 0) return false;
-  if (!f->max) return true;
-  return (f->series && bk_pep440_common(v, f->max, f->series) == f->series) ||
-         bk_pep440_compare(v, f->max) <= 0;
-}
-
-/* Parses the strings of the list at idx and pushes the box. 0, or 2 pushed values. */
-static int parse_items(lua_State *L, int idx, enum kind kind, const struct filter *filter,
-                       struct items **out) {
-  luaL_checktype(L, idx, LUA_TTABLE);
-  size_t n = lua_rawlen(L, idx);
-  struct items *list = *out = bk_box(L, sizeof *list, T_ITEMS);
-  list->kind = kind;
-  list->p = bk_calloc(n ? n : 1, sizeof *list->p);
-  for (size_t i = 0; i < n; i++) {
-    size_t len;
-    if (lua_rawgeti(L, idx, (lua_Integer)i + 1) != LUA_TSTRING)
-      return luaL_argerror(L, idx, "list of strings expected");
-    const char *s = lua_tolstring(L, -1, &len);
-    struct bk_err err;
-    struct item *it = &list->p[list->n];
-    it->index = i + 1;
-    int bad = item_parse(&list->arena, it, kind, s, len, filter ? NULL : &err);
-    if (bad && !filter) return bk_lua_fail(L, &err);
-    if (!bad && (!filter || passes(filter, &it->v.pep))) list->n++;
-    lua_pop(L, 1);
-  }
-  return 0;
-}
-
-/* The strings of the list at idx in the order of the items. */
-static int push_items(lua_State *L, int idx, const struct items *list) {
-  lua_createtable(L, (int)list->n, 0);
-  for (size_t i = 0; i < list->n; i++) {
-    lua_rawgeti(L, idx, (lua_Integer)list->order[i].item->index);
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
-  }
-  return 1;
-}
-
-static int l_sort(lua_State *L) {
-  enum kind kind = (enum kind)luaL_checkoption(L, 2, "pep440", KINDS);
-  bool down = lua_toboolean(L, 3);
-  lua_settop(L, 3);
-  struct items *list;
-  int failed = parse_items(L, 1, kind, NULL, &list);
-  if (failed) return failed;
-  sort_items(list, down);
-  return push_items(L, 1, list);
-}
-
-/* --- constraints -------------------------------------------------------------------------------- */
-
-static const char *const CONSTRAINT[] = {"latest", "count", "max", "min", NULL};
-
-/* A bound in the table at idx, as text (a number is taken as its text). Pushes the box, or nil when
- * absent. */
-static int bound(lua_State *L, int idx, const char *name, struct bk_pep440 **out) {
-  *out = NULL;
-  int t = lua_getfield(L, idx, name);
-  if (t == LUA_TNIL) return 0;
-  if (t != LUA_TSTRING && t != LUA_TNUMBER)
-    return luaL_error(L, "option '%s': expected a version", name);
-  size_t n;
-  const char *s = lua_tolstring(L, -1, &n);
-  struct bk_err err;
-  *out = push_pep440(L, s, n, &err);
-  if (*out) return 0;
-  bk_err_wrap(&err, "%s", name);
-  return bk_lua_fail(L, &err);
-}
-
-/* The bounds max and min of the table at idx, pushed. 0, or 2 pushed values. */
-static int bounds(lua_State *L, int idx, struct filter *filter) {
-  struct bk_pep440 *max, *min;
-  int failed = bound(L, idx, "max", &max);
-  if (!failed) failed = bound(L, idx, "min", &min);
-  if (failed) return failed;
-  filter->max = max;
-  filter->min = min;
-  int n = max ? pieces(max->text) : 0;
-  filter->series = n <= 2 ? (size_t)n : 0;
-  return 0;
-}
-
-static const char *const SELECT[] = {"max", "min", "prerelease", NULL};
-
-static int l_select(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_settop(L, 2);
-  if (lua_isnil(L, 2)) {
-    lua_newtable(L);
-    lua_replace(L, 2);
-  }
-  bk_opts(L, 2, SELECT);
-  struct filter filter = {.prereleases = bk_opt_bool(L, 2, "prerelease", false)};
-  struct items *list;
-  int failed = bounds(L, 2, &filter);
-  if (!failed) failed = parse_items(L, 1, KIND_PEP440, &filter, &list);
-  if (failed) return failed;
-  sort_items(list, true);
-  return push_items(L, 1, list);
-}
-
-static int l_resolve(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_settop(L, 2);
-  bk_opts(L, 1, CONSTRAINT);
-  lua_Integer count = bk_opt_int(L, 1, "count", 0);
-  bool latest = bk_opt_bool(L, 1, "latest", false);
-  if (bk_opt_get(L, 1, "count"))
-    luaL_argcheck(L, count > 0, 1, "option 'count': a number above 0 is expected");
-  struct filter filter = {.prereleases = true};
-  struct items *list;
-  int failed = bounds(L, 1, &filter);
-  if (!failed) failed = parse_items(L, 2, KIND_PEP440, NULL, &list);
-  if (failed) return failed;
-  if (latest && !count && !filter.min) count = 1;
-  sort_items(list, true);
-  lua_newtable(L);
-  lua_Integer kept = 0;
-  const struct bk_pep440 *last = NULL;
-  for (size_t i = 0; i < list->n && (!count || kept < count); i++) {
-    const struct bk_pep440 *v = &list->order[i].item->v.pep;
-    if (!passes(&filter, v)) continue;
-    if (last && bk_pep440_common(v, last, 2) == 2) continue;
-    last = v;
-    lua_pushstring(L, v->text);
-    lua_rawseti(L, -2, ++kept);
-  }
-  if (kept) return 1;
-  struct bk_err err;
-  bk_fail(&err, BK_USAGE, "version.none", "versions list cannot be empty");
-  return bk_lua_fail(L, &err);
-}
+/* --- the module ---------------------------------------------------------------------------------- */
 
 /* Text before the first `+` or `-`, and that without its last dotted part. */
 static int l_edition(lua_State *L) {
@@ -557,9 +292,9 @@ static int l_le(lua_State *L) {
 
 static const luaL_Reg FUNCTIONS[] = {
     {"pep440", l_pep440},       {"release", l_release}, {"semver", l_semver},
-    {"compare", l_compare},     {"sort", l_sort},       {"matches_filter", l_matches_filter},
-    {"satisfies", l_satisfies}, {"resolve", l_resolve}, {"edition", l_edition},
-    {"le", l_le},               {"select", l_select},   {NULL, NULL}};
+    {"compare", bk_lua_version_compare},     {"sort", bk_lua_version_sort},       {"matches_filter", l_matches_filter},
+    {"satisfies", l_satisfies}, {"resolve", bk_lua_version_resolve}, {"edition", l_edition},
+    {"le", l_le},               {"select", bk_lua_version_select},   {NULL, NULL}};
 
 static void define(lua_State *L, const char *tname, lua_CFunction close, const luaL_Reg *meta,
                    const luaL_Reg *methods) {
@@ -583,11 +318,10 @@ int luaopen_bakery_version(lua_State *L) {
   static const luaL_Reg sem[] = {{"__index", sem_index}, {"__tostring", sem_tostring},
                                  {"__lt", sem_lt},       {"__le", sem_le},
                                  {"__eq", sem_eq},       {NULL, NULL}};
-  static const luaL_Reg none[] = {{NULL, NULL}};
   define(L, T_PEP440, pep_close, pep, PEP_METHODS);
   define(L, T_RELEASE, rel_close, rel, NULL);
   define(L, T_SEMVER, sem_close, sem, NULL);
-  bk_class(L, T_ITEMS, none, items_close);
+  bk_lua_version_lists(L);
   luaL_newlib(L, FUNCTIONS);
   return 1;
 }

@@ -50,6 +50,8 @@ int bk_pep440_parse_in(struct bk_arena *arena, struct bk_pep440 *v, const char *
 void bk_pep440_free(struct bk_pep440 *v);
 /* A number that orders like the version wherever two of them differ. */
 uint64_t bk_pep440_rank(const struct bk_pep440 *v);
+/* bk_pep440_compare of versions whose ranks are at hand. */
+int bk_pep440_compare_ranked(const struct bk_pep440 *a, uint64_t ra, const struct bk_pep440 *b, uint64_t rb);
 int bk_pep440_compare(const struct bk_pep440 *a, const struct bk_pep440 *b);
 /* How many leading release numbers (missing ones are zero) are equal: 0, 1 or 2 is all that counts. */
 size_t bk_pep440_common(const struct bk_pep440 *a, const struct bk_pep440 *b, size_t limit);

@@ -242,3 +242,8 @@ uint64_t bk_pep440_rank(const struct bk_pep440 *v) {
   }
   return rank;
 }
+
+int bk_pep440_compare_ranked(const struct bk_pep440 *a, uint64_t ra, const struct bk_pep440 *b, uint64_t rb) {
+  if (ra != rb) return ra < rb ? -1 : 1;
+  return bk_pep440_compare(a, b);
+}

@@ -119,10 +119,10 @@ function snapshot.scan(opts) end
 --- upper: string, chown?: string, chmod?: string, ignore?: string[], excludes?: string[], includes?: string[], link?: boolean,
 --- unpack?: boolean, inline?: { name: string, data: string, mode?: integer }[], epoch?: integer, now?: integer,
 --- preserve_owner?: boolean, rootless?: boolean, expect?: string, cache?: string, reuse?: string,
---- userxattr?: boolean }
+--- userxattr?: boolean, stamp?: boolean }
 --- dest: absolute, a trailing slash means a directory; lowers: the destination's layers; upper: new or
 --- empty; link: the layer stands alone; unpack: archives are unpacked (ADD); inline: heredocs; epoch: no
---- later time is written, seconds; now: time of new directories; reuse: an earlier layer
+--- later time is written, seconds; stamp: all times are the epoch, members of archives excepted; now: time of new directories; reuse: an earlier layer
 --- directory whose equal files are linked; expect: the digest that scan gave, checked
 --- again afterwards with `cache`
 ---@return { entries: integer }|nil

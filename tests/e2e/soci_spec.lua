@@ -1,7 +1,7 @@
 local fs = require "bakery.fs"
 local json = require "bakery.json"
 local oci = require "bakery.oci"
-local place = require "bakery.place"
+local place = require "bakery.image.place"
 local process = require "bakery.process"
 local soci = require "bakery.soci"
 local registry = require "lib.registry"
@@ -35,26 +35,26 @@ describe("publish with SOCI", function()
     assert.equal(0, r.code, r.stderr)
     r = bakery(dir, store, "publish", "--results", dir .. "/results.json")
     assert.equal(0, r.code, r.stderr)
-    local at = place.open(reg.host .. "/team/app:latest")
+    local at = place.open(reg.host .. "/team/app:latest", {})
     local root = at:root()
     local index = json.decode(root.raw)
     assert.equal("application/vnd.amazon.soci.index.v2+json", index.manifests[2].artifactType)
-    local image = json.decode(at:manifest(index.manifests[1].digest).raw)
+    local image = json.decode(at:get(index.manifests[1].digest).raw)
     assert.equal(index.manifests[2].digest, image.annotations["com.amazon.soci.index-digest"])
-    local list = json.decode(at:manifest(index.manifests[2].digest).raw)
+    local list = json.decode(at:get(index.manifests[2].digest).raw)
     assert.equal(#image.layers + 1, #list.layers)
     local doc = json.decode(assert(fs.read(dir .. "/results.json")))
     assert.equal(root.digest, doc.targets[1].digest)
     assert.equal(index.manifests[2].digest, doc.targets[1].soci[1].index)
     assert.equal(0, bakery(dir, store, "publish").code)
-    assert.equal(root.digest, at:root().digest)
+    assert.equal(root.digest, place.open(reg.host .. "/team/app:latest", {}):root().digest)
     for i, layer in ipairs(image.layers) do
-      local ztoc = at:data(list.layers[i])
+      local ztoc = at:blob(list.layers[i])
       assert.equal(layer.size, assert(soci.read(ztoc)).layer_size)
       if world.needs "soci-read" then
         local tmp = world.tmp()
         assert(fs.write(tmp .. "/ztoc", ztoc))
-        assert(oci.client():blob(at.name, { digest = layer.digest, size = layer.size }, tmp .. "/layer.gz"))
+        assert(oci.client():blob(at.repo, { digest = layer.digest, size = layer.size }, tmp .. "/layer.gz"))
         world.run { "sh", "-c", "gzip -dc " .. tmp .. "/layer.gz > " .. tmp .. "/tar" }
         local read = world.run { process.which "soci-read", tmp .. "/ztoc", tmp .. "/layer.gz", tmp .. "/tar" }
         assert.truthy(read.stdout:find("spans", 1, true))
@@ -68,7 +68,7 @@ describe("publish with SOCI", function()
     local r = bakery(dir, store, "publish")
     assert.equal(0, r.code, r.stderr)
     assert.truthy(r.stderr:find("no layer is large enough", 1, true))
-    local root = place.open(reg.host .. "/team/app:latest"):root()
+    local root = place.open(reg.host .. "/team/app:latest", {}):root()
     assert.equal("application/vnd.oci.image.manifest.v1+json", root.media_type)
   end)
 end)

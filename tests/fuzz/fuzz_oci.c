@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/mem.h"
 #include "oci/oci_int.h"
 
@@ -86,7 +87,7 @@ static void base64(const char *text, size_t n) {
   size_t k, again;
   char *plain = oci_base64(text, n, &k);
   struct bk_buf b = {0};
-  oci_base64_encode(&b, plain ? plain : text, plain ? k : n);
+  bk_base64(&b, plain ? plain : text, plain ? k : n);
   char *same = oci_base64(bk_buf_str(&b), b.len, &again); /* what we write we read */
   REQUIRE(same && again == (plain ? k : n) && memcmp(same, plain ? plain : text, again) == 0);
   free(same);

@@ -1,6 +1,7 @@
 --- Temporary projects and the program under test.
 local fs = require "bakery.fs"
 local process = require "bakery.process"
+local registry = require "lib.registry"
 
 local M = {}
 
@@ -8,9 +9,9 @@ M.bin = os.getenv "BAKERY_BIN" or fs.realpath "build/bakery"
 
 local dirs = {}
 
---- A fresh directory, removed by M.cleanup().
+--- A fresh directory, removed by M.cleanup(), at the latest when the test process ends.
 function M.tmp()
-  local dir = assert(fs.tmpdir "bakery-test")
+  local dir = registry.tmpdir()
   dirs[#dirs + 1] = dir
   return dir
 end
@@ -136,7 +137,6 @@ function M.project(images, opts)
   return dir
 end
 
-M.state = assert(fs.tmpdir "bakery-state")
-dirs[1] = M.state
+M.state = registry.tmpdir()
 
 return M

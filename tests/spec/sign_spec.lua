@@ -2,7 +2,7 @@ local digest = require "bakery.digest"
 local fs = require "bakery.fs"
 local json = require "bakery.json"
 local oci = require "bakery.oci"
-local place = require "bakery.place"
+local place = require "bakery.image.place"
 local process = require "bakery.process"
 local sign = require "bakery.sign"
 local attest = require "bakery.sign.attest"
@@ -39,16 +39,16 @@ describe("sign", function()
     images.index(layout, "v1", {
       images.manifest(layout, { platform = "linux/amd64", layers = { { { name = "a", data = name } } } }),
       images.manifest(layout, { platform = "linux/arm64", layers = { { { name = "b", data = name } } } }) })
-    local from, to = place.open("oci:" .. dir .. "/" .. name .. ":v1"), place.open(reg.host .. "/team/" .. name .. ":v1")
+    local from, to = place.open("oci:" .. dir .. "/" .. name .. ":v1", {}), place.open(reg.host .. "/team/" .. name .. ":v1", {})
     local root = from:root()
     for _, m in ipairs(json.decode(root.raw).manifests) do
-      local raw = from:manifest(m.digest).raw
-      local doc = json.decode(raw)
-      for _, d in ipairs { doc.config, doc.layers[1] } do to:bring(from, d) end
-      to:put_manifest(raw, m.mediaType, m.digest)
+      local manifest = from:get(m.digest)
+      local doc = json.decode(manifest.raw)
+      for _, d in ipairs { doc.config, doc.layers[1] } do to:put_blob(d, from) end
+      to:put(manifest)
     end
-    to:name_manifest(root.raw, root.media_type, root.digest)
-    return tostring(to), to.name, root.digest
+    to:tag(root)
+    return to.text, to.repo, root.digest
   end
 
   it("reads the keys that cosign and openssl write", function()

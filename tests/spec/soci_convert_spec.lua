@@ -2,7 +2,7 @@ local convert = require "bakery.soci.convert"
 local fs = require "bakery.fs"
 local json = require "bakery.json"
 local oci = require "bakery.oci"
-local place = require "bakery.place"
+local place = require "bakery.image.place"
 local process = require "bakery.process"
 local soci = require "bakery.soci"
 local images = require "lib.images"
@@ -31,12 +31,12 @@ describe("soci.convert", function()
 
   local function run(from, to, o)
     o = o or {}
-    o.source, o.target, o.span_size = place.open(from), place.open(to, { create = true }), o.span_size or 100000
+    o.source, o.target, o.span_size = place.open(from, {}), place.open(to, { write = true }), o.span_size or 100000
     o.min_layer_size = o.min_layer_size or 1000
     return convert.image(o), o.target
   end
 
-  local function manifest(at, digest) return json.decode(at:manifest(digest).raw) end
+  local function manifest(at, digest) return json.decode(at:get(digest).raw) end
 
   it("makes an index that clients find", function()
     local r, at = run("oci:" .. dir .. "/src:v1", "oci:" .. dir .. "/out:v1",
@@ -62,16 +62,16 @@ describe("soci.convert", function()
         assert.equal(m.layers[i].digest, a["com.amazon.soci.image-layer-digest"])
         assert.equal("100000", a["com.amazon.soci.span-size"])
         assert.equal("true", a["com.amazon.soci.disable-xattrs"])
-        local z = assert(soci.read(at:data(s.layers[i])))
+        local z = assert(soci.read(at:blob(s.layers[i])))
         assert.equal(m.layers[i].size, z.layer_size)
       end
-      local prefetch = json.decode(at:data(s.layers[p[3] + 1]))
+      local prefetch = json.decode(at:blob(s.layers[p[3] + 1]))
       assert.equal("1.0", prefetch.version)
       assert.equal(0, prefetch.prefetch_spans[1].start_span)
     end
     assert.equal(amd.digest, att.annotations["vnd.docker.reference.digest"])
     assert.equal("attestation-manifest", att.annotations[att_type])
-    assert.truthy(at:manifest(amd.digest).raw:find([["note":"a\u003cb\u0026c"]], 1, true))
+    assert.truthy(at:get(amd.digest).raw:find([["note":"a\u003cb\u0026c"]], 1, true))
     assert.same({ "bin/app", "gone" }, r.not_found) -- arm64 has no bin/app
     local small, zstd = 0, 0
     for _, l in pairs(r.layers) do
@@ -91,7 +91,7 @@ describe("soci.convert", function()
     assert.equal(1, #amd.platforms)
     local both = run("oci:" .. dir .. "/amd:v1", "oci:" .. dir .. "/both:v1", { platforms = { "linux/arm64" } })
     local names = {}
-    for _, m in ipairs(json.decode(place.open("oci:" .. dir .. "/both:v1"):root().raw).manifests) do names[m.digest] = true end
+    for _, m in ipairs(json.decode(place.open("oci:" .. dir .. "/both:v1", {}):root().raw).manifests) do names[m.digest] = true end
     assert.is_true(names[amd.platforms[1].soci])
     assert.is_true(names[both.platforms[1].soci])
   end)

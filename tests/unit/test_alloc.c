@@ -2,12 +2,14 @@
  * until none is left to fail. Once as if memory were gone for good, once for a single allocation
  * that succeeds when tried again: Lua collects garbage in between, so that everything which is not
  * anchored goes away at the worst moment. Nothing may crash, leak (ASan) or stay broken. */
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "base/fs.h"
 #include "host/modules.h"
 #include "unit/unit.h"
 
@@ -188,11 +190,16 @@ static void fresh_state(const struct scenario *s, long step) {
 }
 
 int main(int argc, char **argv) {
+  /* What a failed run could not remove goes with this. */
+  char tmp[] = "/tmp/bakery-test-alloc-XXXXXX";
+  if (!mkdtemp(tmp) || setenv("TMPDIR", tmp, 1)) return 1;
   for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++) {
     if (argc > 1 && strcmp(argv[1], scenarios[i].name) != 0) continue;
     same_state(&scenarios[i], true);
     same_state(&scenarios[i], false);
     fresh_state(&scenarios[i], 1);
   }
+  struct bk_err err;
+  CHECK(bk_rmtree(AT_FDCWD, tmp, &err) == 0);
   return UNIT_END();
 }

@@ -2,6 +2,9 @@
 local options = require "app.cli.options"
 local M = {}
 
+-- The order of the groups of commands in the overview.
+local PLACE = { ["Daily work"] = 1, Project = 2, Images = 3, Recipes = 4, Pipelines = 5, Maintenance = 6, Scripting = 7 }
+
 local function wrap(text, width, indent)
   local lines, line = {}, ""
   for word in text:gmatch("%S+") do
@@ -107,9 +110,12 @@ function M.overview(commands)
   local out = { "Usage: bakery COMMAND [options]\n",
     "Builds, tests and publishes families of container images described in bakery.yaml." }
   local order, by = groups(commands)
+  table.sort(order, function(a, b) return (PLACE[a] or 99) < (PLACE[b] or 99) end)
+  local width = 0
+  for _, c in ipairs(commands) do width = c.hidden and width or math.max(width, #c.name) end
   for _, g in ipairs(order) do
-    out[#out + 1] = "\n" .. (g == "Options" and "Commands" or g) .. ":"
-    for _, c in ipairs(by[g]) do out[#out + 1] = ("  %-12s %s"):format(c.name, c.summary) end
+    out[#out + 1] = "\n" .. g .. ":"
+    for _, c in ipairs(by[g]) do out[#out + 1] = ("  %%-%ds  %%s"):format(width):format(c.name, c.summary) end
   end
   out[#out + 1] = "\n'bakery COMMAND --help' tells more; 'bakery help exit-codes' lists the exit codes."
   return table.concat(out, "\n") .. "\n"

@@ -87,15 +87,21 @@ local function builder(list, values)
   row(list, "builder", "emulation", #emulated > 0, text, "apt-get install qemu-user-static binfmt-support")
 end
 
-local function backends(list)
-  local names = require("app.backend").names
-  for _, name in ipairs(names) do
-    local b = require("app.backend").get(name)
-    if b.probe then
-      local ok, text, fix = b.probe()
-      row(list, "backend", name, ok, text, fix)
+local function backends(list, values)
+  local backend, root = require "app.backend", require("app.recipe").root(values)
+  for _, it in ipairs(backend.list(root)) do
+    local loaded, b = pcall(backend.get, it.name, root)
+    if it.unused then
+      row(list, "backend", it.file, false, "never used: '" .. it.name .. "' is built in", "give the file another name")
+    elseif not loaded then
+      if type(b) ~= "table" then error(b, 0) end
+      row(list, "backend", it.name, false, (b.where and b.where .. ": " or "") .. b.message, "correct " .. it.file)
+    elseif b.probe then
+      local probed, ok, text, fix = pcall(b.probe)
+      if not probed then ok, text, fix = false, tostring(type(ok) == "table" and ok.message or ok), it.file and "correct " .. it.file end
+      row(list, "backend", it.name, ok, tostring(text or b.summary), fix)
     else
-      row(list, "backend", name, true, b.summary)
+      row(list, "backend", it.name, true, b.summary .. (it.file and " (" .. it.file .. ")" or ""))
     end
   end
 end
@@ -137,7 +143,7 @@ end
 function M.run(values)
   local list = {}
   builder(list, values)
-  backends(list)
+  backends(list, values)
   tools(list)
   registries(list, values)
   if values.json then

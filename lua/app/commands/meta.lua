@@ -71,7 +71,7 @@ function M.complete(values)
     local recipe = require("app.recipe").setup(values)
     for _, r in ipairs(recipe.list()) do names[r.name] = true end
   elseif kind == "backend" then
-    for _, name in ipairs(require("app.backend").names) do names[name] = true end
+    for _, it in ipairs(require("app.backend").list(require("app.recipe").root(values))) do names[it.name] = true end
   elseif kind == "target" then
     local ok, doc = pcall(require("app.session").plan, { quiet = true, matrix_versions = "include" })
     for _, uid in ipairs(ok and doc.group.default.targets or {}) do names[uid] = true end

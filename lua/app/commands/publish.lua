@@ -55,7 +55,7 @@ end
 local function stage_soci(client, r, repository, tag, emit)
   local opts = soci.options(r.extra)
   if not opts then return end
-  local place, convert = require "bakery.place", require "bakery.soci.convert"
+  local place, convert = require "bakery.image.place", require "bakery.soci.convert"
   opts.source = place.open(("%s@%s"):format(repository, r.index.digest), { client = client })
   opts.target = place.open(("%s:%s-soci"):format(repository, tag:sub(1, 123)), { client = client })
   local result = convert.image(opts)

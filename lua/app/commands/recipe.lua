@@ -38,7 +38,7 @@ end
 --- Options of the engine itself, for every recipe.
 local engine_options = {
   { name = "backend", type = "string", metavar = "NAME", env = "BAKERY_BACKEND", default = "embedded",
-    complete = "backend", help = "what builds: embedded or buildx" },
+    complete = "backend", help = "what builds: embedded, buildx, or NAME.lua of .bakery/backends/" },
   { name = "jobs", short = "j", type = "int", min = 1, env = "BAKERY_MAX_CONCURRENCY", lenient_env = true,
     help = "steps that run at the same time [default: number of processors]" },
   { name = "arg", type = "pairs", metavar = "K=V", help = "argument for the recipe (ctx.arg.K; repeatable)" },

@@ -9,8 +9,7 @@ local M = {}
 
 -- The resolver module and the project's directory, when there is a project.
 local function setup(values)
-  local root = require("app.project").find(values.context or ".", { context = values.context ~= nil })
-  root = type(root) == "string" and root or nil
+  local root = require("app.recipe").root(values)
   return require("app.recipe").setup_resolvers(root), root
 end
 

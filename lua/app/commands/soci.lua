@@ -1,7 +1,8 @@
 --- `bakery soci convert` and `bakery imagetools soci-convert`.
 local fs = require "bakery.fs"
 local json = require "bakery.json"
-local place = require "bakery.place"
+local oci = require "bakery.oci"
+local place = require "bakery.image.place"
 local task = require "bakery.task"
 local convert = require "bakery.soci.convert"
 local fail = require "app.fail"
@@ -26,7 +27,7 @@ local function one(values, source, target, opts)
   for _, file in ipairs(result.not_found) do
     warn(values, ("prefetch file '%s' is not in every platform's indexed layers"):format(file))
   end
-  local out = json.object { { "source", tostring(source) }, { "ref", tostring(target) }, { "digest", result.digest } }
+  local out = json.object { { "source", source.text }, { "ref", target.text }, { "digest", result.digest } }
   out.platforms = json.array {}
   for i, p in ipairs(result.platforms) do
     out.platforms[i] = json.object { { "platform", p.platform }, { "manifest", p.manifest }, { "soci_index", p.soci } }
@@ -55,21 +56,22 @@ end
 
 -- What SRC becomes when no DST is given: its tag with "-soci".
 local function default_target(source)
-  if source.tag then return source:with_tag(source.tag .. "-soci") end
-  if source.digest then return source:with_tag(source.digest:match ":(%x+)":sub(1, 12) .. "-soci") end
-  fail.raise { class = "usage", code = "usage", message = "bakery soci convert: give a destination for " .. tostring(source) }
+  local name = source.kind == "registry" and (source.ref.tag or source.ref.digest) or source.kind == "oci" and source.name
+  if name then return source:renamed((oci.is_digest(name) and name:match ":(.*)$":sub(1, 12) or name) .. "-soci") end
+  return fail.raise { class = "usage", code = "usage", message = "bakery soci convert: give a destination for " .. source.text }
 end
 
 local function convert_image(values)
   if values[3] then fail.raise { class = "usage", code = "usage", message = "bakery soci convert: too many arguments",
     hint = "usage: bakery soci convert SRC [DST]" } end
-  local source = place.open(values[1])
+  local source = place.open(values[1], {})
+  local closing <close> = setmetatable({}, { __close = function() source:close() end }) -- luacheck: ignore
   local target
   if values[2] then
-    target = place.open(values[2], { client = source.client, create = true })
-    local taken = target.kind == "layout" and target.tag and target.layout:resolve(target.tag)
+    target = place.open(values[2], { client = source.client, write = true })
+    local taken = target.kind == "oci" and target.name and target:named(target.name)
     if taken and not values.force then
-      fail.raise { class = "usage", code = "exists", message = tostring(target) .. " exists", hint = "replace it with --force" }
+      fail.raise { class = "usage", code = "exists", message = target.text .. " exists", hint = "replace it with --force" }
     end
   else
     target = default_target(source)
@@ -113,7 +115,7 @@ function M.from_metadata(values)
       if values.verbose then say(values, uid, ": ", opts and "not in this run" or "SOCI is not enabled", ", skipped") end
     else
       local ok, result = pcall(function()
-        local source = place.open(entry.ref)
+        local source = place.open(entry.ref, {})
         return one(values, source, default_target(source), opts)
       end)
       if not ok then

@@ -8,6 +8,7 @@ local oci = require "bakery.oci"
 local task = require "bakery.task"
 local document = require "bakery.image.document"
 local fault = require "bakery.image.fault"
+local place = require "bakery.image.place"
 
 local M = {}
 local Archive = { kind = "docker-archive" }
@@ -96,6 +97,8 @@ end
 function Archive:file(d)
   return self.files[d.digest] or bad(self, "no blob " .. d.digest)
 end
+
+Archive.stream = place.stream_file
 
 function Archive:blob(d, max) return fault.check(fs.read(self:file(d), max)) end
 function Archive.has() return false end

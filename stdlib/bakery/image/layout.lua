@@ -4,6 +4,7 @@ local fs = require "bakery.fs"
 local json = require "bakery.json"
 local oci = require "bakery.oci"
 local document = require "bakery.image.document"
+local place = require "bakery.image.place"
 local fault = require "bakery.image.fault"
 
 local M = {}
@@ -43,11 +44,13 @@ function Layout:file(d)
   return fault.check(self.layout:blob_path(d.digest))
 end
 
+Layout.stream = place.stream_file
+
 -- A layout may have a manifest without what it names: looking is as cheap as asking.
 function Layout.has() return false end
 
 function Layout:put_blob(d, from, progress)
-  if self.layout:has_blob(d.digest) then return "exists" end
+  if self.layout:has_blob(d.digest) or (from.kind == "oci" and from.dir == self.dir) then return "exists" end
   if from.kind == "registry" then
     local path = fault.check(self.layout:blob_path(d.digest))
     fault.check(fs.mkdir(fs.dirname(path), { parents = true }))
@@ -55,6 +58,12 @@ function Layout:put_blob(d, from, progress)
   else
     fault.check(self.layout:put_blob { file = from:file(d), digest = d.digest, progress = progress })
   end
+  return "uploaded"
+end
+
+function Layout:add_blob(d, source)
+  if self.layout:has_blob(d.digest) then return "exists" end
+  fault.check(self.layout:put_blob { data = source.data, file = source.file, digest = d.digest })
   return "uploaded"
 end
 
@@ -143,6 +152,8 @@ function Layout:referrers(digest, artifact_type)
   end
   return out
 end
+
+function Layout:renamed(name) return M.open(self.dir .. ":" .. name, { client = self.client, write = true }) end
 
 function Layout:close() self.layout:close() end
 

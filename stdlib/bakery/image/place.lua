@@ -4,10 +4,13 @@
 ---   root()                       the manifest or index its name stands for: { raw, digest, media_type, size }
 ---   get(digest)                  another manifest
 ---   blob(descriptor, max)        a small blob's bytes
----   file(descriptor)             path of a blob on this machine
+---   file(descriptor)             path of a blob on this machine; not in registries
+---   stream(descriptor, sink, progress)  feeds a blob to a sink (bakery.soci.builder), checked against its digest
 ---   has(digest)                  whether a manifest and all it names is there
 ---   shows(manifest)              the name that stands for it there already, or nil; not every place has this
----   put_blob(descriptor, from, progress)  "exists" | "mounted" | "uploaded"
+---   put_blob(descriptor, from, progress)  brings a blob from another place: "exists" | "mounted" | "uploaded"
+---   add_blob(descriptor, { data= } | { file= })  stores bytes of this machine; registries and layouts only
+---   renamed(name)                 the same repository or layout under another name, to be written; those only
 ---   put(manifest, subject)       stores a manifest under its digest
 ---   tag(manifest, name, is_new)  names it; nil: the place's own name; is_new: it was not there before
 ---   tags(), remove(), referrers(digest, artifact_type)
@@ -52,6 +55,22 @@ function M.open(spec, opts)
   if type(spec) == "table" and spec.kind then return spec end
   local kind, text = M.parse(tostring(spec))
   return M.kinds[kind](text, opts)
+end
+
+--- A manifest of a place, nil when it is not there.
+---@param at table place
+---@param wanted string digest
+---@return table|nil { raw, digest, media_type, size }
+function M.find(at, wanted)
+  local ok, m = pcall(at.get, at, wanted)
+  if ok then return m end
+  if type(m) == "table" and (m.code == "oci.not_found" or m.code == "ENOENT") then return nil end
+  return error(m, 0)
+end
+
+--- `stream` of places whose blobs are files.
+function M.stream_file(at, d, sink, progress)
+  fault.check(sink:file(at:file(d), { digest = d.digest, progress = progress }))
 end
 
 --- The client of the options, or one for all calls without options.

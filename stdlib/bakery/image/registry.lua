@@ -23,6 +23,10 @@ function Registry:get(digest) return fault.check(self.client:manifest(self:at(di
 
 function Registry:blob(d, max) return fault.check(self.client:blob_data(self.repo, d, { max = max })) end
 
+function Registry:stream(d, sink, progress)
+  fault.check(self.client:stream(self.repo, { digest = d.digest, size = d.size }, sink, { progress = progress }))
+end
+
 -- What a reference stands for, or nil. Who may not look may still be allowed to push.
 local function look(self, ref)
   local found, err = self.client:head(ref)
@@ -56,6 +60,10 @@ function Registry:put_blob(d, from, progress)
   return fault.check(self.client:push_blob(self.repo, d, { file = from:file(d), progress = progress }))
 end
 
+function Registry:add_blob(d, source)
+  return fault.check(self.client:push_blob(self.repo, { digest = d.digest, size = d.size }, source))
+end
+
 function Registry:put(m) fault.check(self.client:push_manifest(self.repo, m.digest, m.raw, m.media_type)) end
 
 function Registry:tag(m, name, is_new)
@@ -86,6 +94,8 @@ function Registry:named(tag)
   if m or err.code == "oci.not_found" then return m end
   return fault.check(nil, err)
 end
+
+function Registry:renamed(name) return M.open(self.repo .. ":" .. name, { client = self.client }) end
 
 function Registry:close() end -- luacheck: ignore
 

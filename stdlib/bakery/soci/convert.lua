@@ -7,6 +7,7 @@
 local digest = require "bakery.digest"
 local err = require "bakery.error"
 local fs = require "bakery.fs"
+local image_place = require "bakery.image.place"
 local json = require "bakery.json"
 local soci = require "bakery.soci"
 local task = require "bakery.task"
@@ -138,11 +139,11 @@ end
 -- The index of the source as a table; a single manifest becomes one of a fresh index.
 local function read_index(source)
   local root = source:root()
-  local doc = read(root.raw, tostring(source))
+  local doc = read(root.raw, source.text)
   if is_index(root.media_type) then return doc end
-  local config = json.decode(source:data(doc.config), { null = false })
+  local config = json.decode(source:blob(doc.config), { null = false })
   if type(config) ~= "table" or type(config.os) ~= "string" or type(config.architecture) ~= "string" then
-    fail("manifest", tostring(source) .. ": the image's configuration names no platform")
+    fail("manifest", source.text .. ": the image's configuration names no platform")
   end
   local p = { os = config.os, architecture = config.architecture, variant = config.variant,
     ["os.version"] = config["os.version"], ["os.features"] = config["os.features"] }
@@ -168,7 +169,7 @@ local function read_entries(o, index)
   for _, p in ipairs(o.platforms or {}) do wanted[normal_platform(p)] = p end
   local list = task.map(index.manifests, 4, function(entry)
     local e = { entry = entry }
-    local got = not is_index(entry.mediaType) and o.source:manifest(entry.digest)
+    local got = not is_index(entry.mediaType) and image_place.find(o.source, entry.digest)
     if not got then return e end
     e.raw, e.manifest = got.raw, read(got.raw, entry.digest)
     if not e.manifest.config then fail("manifest", entry.digest .. ": not a manifest") end
@@ -186,7 +187,7 @@ local function read_entries(o, index)
     if not found[p] then
       local have = {}
       for _, e in ipairs(list) do have[#have + 1] = e.platform end
-      fail("platform", ("%s has no platform '%s'"):format(tostring(o.source), text),
+      fail("platform", ("%s has no platform '%s'"):format(o.source.text, text),
         "it has " .. (#have > 0 and table.concat(have, ", ") or "none"), "usage")
     end
   end
@@ -236,7 +237,7 @@ local function index_layer(o, layer)
     local first, last = b:spans(file)
     if first then r.files[file] = { first, last } end
   end
-  o.target:put({ digest = r.ztoc.digest, size = r.ztoc.size }, { file = path })
+  o.target:add_blob(r.ztoc, { file = path })
   fs.remove(path)
   o.emit { type = "soci_layer", digest = layer.digest, ztoc = r.ztoc.digest, spans = r.ztoc.spans, files = r.ztoc.files }
   return r
@@ -296,7 +297,7 @@ local function prefetch_entries(o, manifest, layers, missing)
       ranges[layer.digest] = nil
       local raw = go_json(json.object { { "version", "1.0" }, { "prefetch_spans", spans } })
       local d = { mediaType = PREFETCH, digest = sha256(raw), size = #raw, annotations = { [LAYER] = layer.digest } }
-      o.target:put(d, { data = raw })
+      o.target:add_blob(d, { data = raw })
       out[#out + 1] = d
     end
   end
@@ -319,11 +320,11 @@ local function soci_index(o, e, layers, missing)
   if #list == 0 then return end
   for _, d in ipairs(prefetch_entries(o, e.manifest, layers, missing)) do list[#list + 1] = d end
   local config = { mediaType = SOCI_INDEX, digest = sha256(EMPTY), size = #EMPTY }
-  o.target:put(config, { data = EMPTY })
+  o.target:add_blob(config, { data = EMPTY })
   local raw = manifest_json { schemaVersion = 2, mediaType = MANIFEST, config = config, layers = list,
     annotations = { ["com.amazon.soci.build-tool-identifier"] = o.tool } }
   local d = { mediaType = MANIFEST, artifactType = SOCI_INDEX, digest = sha256(raw), size = #raw, platform = e.entry.platform }
-  o.target:put_manifest(raw, MANIFEST, d.digest)
+  o.target:put { raw = raw, digest = d.digest, size = d.size, media_type = MANIFEST }
   return d
 end
 
@@ -385,18 +386,16 @@ local function push(o, entries)
       end
     end
   end
-  if not o.target:same_store(o.source) then
-    task.map(blobs, o.jobs, function(d) o.target:bring(o.source, d) return true end)
-  end
+  task.map(blobs, o.jobs, function(d) return o.target:put_blob(d, o.source) end)
   task.map(entries, 4, function(e)
-    if e.raw then o.target:put_manifest(e.raw, e.entry.mediaType, e.entry.digest) end
-    return true
+    if not e.raw then return end
+    o.target:put { raw = e.raw, digest = e.entry.digest, size = #e.raw, media_type = e.entry.mediaType }
   end)
 end
 
 ---@class bakery.soci.convert.options
----@field source bakery.place
----@field target bakery.place its tag or name is set at the end
+---@field source table a place (bakery.image.place)
+---@field target table a registry's or layout's place, opened to be written; its tag or name is set at the end
 ---@field platforms? string[] "os/arch[/variant]" (all)
 ---@field span_size? integer (4194304)
 ---@field min_layer_size? integer layers whose blob is smaller are left out (10485760)
@@ -410,6 +409,9 @@ local function options(o)
   local known = { source = true, target = true, platforms = true, span_size = true, min_layer_size = true, tool = true,
     prefetch_files = true, optimizations = true, jobs = true, emit = true }
   for k in pairs(o) do if not known[k] then error("soci.convert: unknown option '" .. tostring(k) .. "'", 3) end end
+  if not o.target.add_blob then
+    fail("options", o.target.text .. ": indexes are written to registries and layouts", nil, "usage")
+  end
   local c = { source = o.source, target = o.target, platforms = o.platforms, span_size = o.span_size or 4194304,
     min_layer_size = o.min_layer_size or 10485760, tool = o.tool or "bakery SOCI 1", prefetch = {},
     jobs = o.jobs or require("bakery.process").cpus(), emit = o.emit or function() end }
@@ -451,7 +453,7 @@ function M.image(opts)
     end
   end
   if #made == 0 then
-    fail("empty", ("%s: no layer to index"):format(tostring(o.source)),
+    fail("empty", ("%s: no layer to index"):format(o.source.text),
       ("layers under %d bytes (--min-layer-size) and other formats than gzip and tar are left out"):format(o.min_layer_size),
       "empty")
   end
@@ -462,8 +464,7 @@ function M.image(opts)
   index.schemaVersion, index.mediaType = 2, INDEX
   local raw = index_json(index)
   result.digest, result.size = sha256(raw), #raw
-  o.target:put_manifest(raw, INDEX, result.digest)
-  o.target:name_manifest(raw, INDEX, result.digest)
+  o.target:tag { raw = raw, digest = result.digest, size = #raw, media_type = INDEX }
   for file in pairs(missing) do table.insert(result.not_found, file) end
   table.sort(result.not_found)
   return result

@@ -79,7 +79,7 @@ function make.http(build, where, value)
     fail.check(fs.copy(file.path, dir .. "/" .. file.name))
     fail.check(fs.utime(dir .. "/" .. file.name, file.mtime))
   end
-  return { root = dir }
+  return { root = dir, dated = true } -- times of the server, or of the archive
 end
 
 function make.dir(build, where, value, _, name)
@@ -94,7 +94,8 @@ end
 -- The same rules as for the command line (app.plan.inputs).
 local function kind_of(value) return (require("app.plan.inputs").context(value)) end
 
---- What a named context is: { root=directory, ignore=lines|nil } or { image=image }.
+--- What a named context is: { root=directory, ignore=lines|nil, dated=true|nil } or { image=image }; dated:
+--- the times of its files belong to the content.
 ---@param build table the running build
 ---@param where table of the target: contexts, target, secrets
 ---@param name string as in where.contexts
@@ -119,7 +120,7 @@ function M.source(build, where, from)
   end
   local found = M.resolve(build, where, from.context, from.platform or where.platform)
   if found.image then return { chain = found.image.chain, preserve = true } end
-  return { root = found.root, ignore = found.ignore }
+  return { root = found.root, ignore = found.ignore, dated = found.dated }
 end
 
 --- Names of contexts as a set, for bakery.containerfile.stages.

@@ -57,6 +57,13 @@ function M.literal(path)
   return (path:gsub("[*?[\\]", { ["\\"] = "\\\\", ["*"] = "[*]", ["?"] = "[?]", ["["] = "[[]" }))
 end
 
+--- Whether all times of what is taken from a source become the epoch: files of a directory have the times
+--- of whoever wrote them there, which differ between machines.
+---@param build table
+---@param source table of contexts.source
+---@return boolean
+function M.stamped(build, source) return build.epoch ~= nil and source.root ~= nil and not source.dated end
+
 -- A group is a run of sources that one snapshot.copy takes: { sources=, source=, includes=, unpack=,
 -- digests= } of files that are there, or with prepare(tmp), which fetches them when they are needed.
 
@@ -102,7 +109,7 @@ local function http_group(build, where, step, url)
       fail.check(fs.copy(file.path, path))
       fail.check(fs.chmod(path, 384)) -- 0600
       fail.check(fs.utime(path, file.mtime))
-      return { root = tmp }
+      return { root = tmp, dated = true }
     end }
 end
 
@@ -170,7 +177,8 @@ local function copy_group(build, step, group, inline, lowers, upper, tmp, reuse)
   local dest = step.parents and step.dest:gsub("/*$", "/") or step.dest
   fail.check(snapshot.copy { from = from, sources = group.sources, includes = group.includes, dest = dest, lowers = lowers,
     upper = upper, chown = step.chown, chmod = step.chmod, ignore = source.ignore, excludes = step.excludes,
-    link = step.link or false, unpack = group.unpack or false, inline = inline, epoch = build.epoch, rootless = build.rootless,
+    link = step.link or false, unpack = group.unpack or false, inline = inline, epoch = build.epoch,
+    stamp = M.stamped(build, source), rootless = build.rootless,
     preserve_owner = source.preserve or false, userxattr = build.userxattr, reuse = reuse, expect = expect,
     cache = expect and build:stat_cache(source.root) })
 end

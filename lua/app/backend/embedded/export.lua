@@ -58,6 +58,15 @@ function M.parse(spec)
   return "local", spec
 end
 
+--- Whether the options ask for something that needs compressed layers.
+---@param args table options of the recipe
+---@return boolean
+function M.compresses(args)
+  if args.push then return true end
+  for _, spec in ipairs(args.output or {}) do if M.parse(spec) == "oci" then return true end end
+  return false
+end
+
 --- The engine that --load means: docker where its daemon is to be had, else podman; raises when there
 --- is neither.
 ---@return string program

@@ -28,7 +28,7 @@ local function environment(build, where, url)
       return secrets.value(build, where, name .. "." .. host) or secrets.value(build, where, name)
     end
     local header, token = secret "GIT_AUTH_HEADER", secret "GIT_AUTH_TOKEN"
-    if not header and token then header = "basic " .. require("app.base64")("x-access-token:" .. token) end
+    if not header and token then header = "basic " .. require("bakery.sign").base64("x-access-token:" .. token) end
     if header then config[#config + 1] = { "http." .. origin .. "/.extraheader", "Authorization: " .. header } end
   end
   env.GIT_CONFIG_COUNT = tostring(#config)

@@ -63,6 +63,7 @@ function M.open(opts)
     if self.held then table.insert(self.held, e) else self.report(e) end
   end
   self.limits = limits.read()
+  self.ahead = export.compresses(opts.args or {}) and {} or nil
   self.slots = task.semaphore(opts.jobs or self.cpus)
   self.client = fail.check(oci.client(opts.registry or {}))
   self.fresh = digest.sha256(tostring(loop.now()) .. process.pid())
@@ -305,7 +306,13 @@ function Backend:build(plan, opts)
   if not ok or interrupted then -- stopped from outside: nothing may go on behind the caller's back
     for _, t in ipairs(tasks) do t:cancel() end
     for _, t in ipairs(tasks) do t:try_wait() end
+    output.settle_ahead(self, true)
     error(ok and interrupted or err, 0)
+  end
+  local settled, problem = pcall(output.settle_ahead, self)
+  if not settled then
+    output.settle_ahead(self, true)
+    error(problem, 0)
   end
   return results
 end
@@ -421,14 +428,14 @@ function Backend:load_into_engine(results) return export.load(self, results) end
 --- Opens a result's image (of its first platform) for looking at and trying out: every exec runs in
 --- a fresh throw-away copy, as the image's user, with its environment and working directory.
 ---@param result table
----@return table { lookup=fn(path), read=fn(path), exec=fn(argv, seconds) -> { code=, output=, errors= } }
+---@return table { lookup=fn(path), read=fn(path), exec=fn(argv, seconds, variables) -> { code=, output=, errors= } }
 function Backend:open_image(result)
   local image = self:image_of(result)
   return {
     config = image.config,
     lookup = function(path) return snapshot.lookup { lowers = image.lowers, path = path, follow = false } end,
     read = function(path) return snapshot.read { lowers = image.lowers, path = path, max = 64 << 20 } end,
-    exec = function(argv, seconds) return commands.in_image(self, image, argv, seconds) end,
+    exec = function(argv, seconds, variables) return commands.in_image(self, image, argv, seconds, variables) end,
   }
 end
 

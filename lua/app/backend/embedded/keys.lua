@@ -72,7 +72,7 @@ function M.copy(a)
     { "destination", a.dest }, { "files", a.sources }, { "--chown", a.chown }, { "--chmod", a.chmod },
     { "--link", a.link or false }, { "owners kept", a.preserve or false },
     { "unpacking", a.unpack == nil and "default" or a.unpack }, { "--parents", a.parents or false },
-    { "epoch", a.epoch }, { "no-cache", a.salt } })
+    { "epoch", a.epoch }, { "no-cache", a.salt }, a.epoch and { "times", "of the epoch" } or nil })
 end
 
 --- What a COPY takes from a chain: the same chain and patterns, the same files.

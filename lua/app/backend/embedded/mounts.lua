@@ -2,7 +2,7 @@
 local containerfile = require "bakery.containerfile"
 local fs = require "bakery.fs"
 local snapshot = require "bakery.snapshot"
-local base64 = require "app.base64"
+local base64 = require("bakery.sign").base64
 local contexts = require "app.backend.embedded.contexts"
 local copies = require "app.backend.embedded.copies"
 local fail = require "app.fail"
@@ -95,7 +95,8 @@ local function materialise(build, source, m, dir)
   local lowers = source.root and { source.root } or images.lowers(build, source.chain)
   local from = source.root and { root = source.root } or { lowers = lowers }
   fail.check(snapshot.copy { from = from, sources = { source_path(m) }, dest = "/", lowers = {}, upper = dir,
-    ignore = source.ignore, epoch = build.epoch, preserve_owner = source.preserve or false, userxattr = build.userxattr,
+    ignore = source.ignore, epoch = build.epoch, stamp = copies.stamped(build, source), userxattr = build.userxattr,
+    preserve_owner = source.preserve or false,
     rootless = build.rootless, unpack = false })
   local found = snapshot.lookup { lowers = lowers, path = m.source or "/" }
   if not found then

@@ -87,6 +87,22 @@ function M.layer_blob(build, layer, format)
   return descriptor { mediaType = manifests.layer_type(blob.mediaType, format), digest = blob.digest, size = blob.size }
 end
 
+--- Packs a layer while later steps run, when it is clear that it will be exported. What goes wrong here is
+--- said by whoever asks for the blob.
+function M.pack_ahead(build, layer)
+  if not build.ahead or layer.blob then return end
+  build.pack_slots = build.pack_slots or task.semaphore(build.cpus)
+  build.ahead[#build.ahead + 1] = task.spawn(function() build.pack_slots:with(M.layer_blob, build, layer) end)
+end
+
+--- Waits for what pack_ahead began; with `cancel` it is given up.
+function M.settle_ahead(build, cancel)
+  local list = build.ahead or {}
+  for _, t in ipairs(list) do if cancel then t:cancel() end end
+  for _, t in ipairs(list) do t:try_wait() end
+  if build.ahead then build.ahead = {} end
+end
+
 --- Makes the manifest of an image; its config and layers' blobs are in the store afterwards (base
 --- layers stay where they are until an output needs their bytes).
 ---@param image table { config_digest, config_size, chain, labels, base, format, annotations }

@@ -103,6 +103,8 @@ function Store:file(d)
   return path()
 end
 
+Store.stream = place.stream_file
+
 function Store:blob(d, max) return fail.check(fs.read(self:file(d), max)) end
 function Store.has() return false end
 function Store.referrers() return {} end

@@ -209,9 +209,12 @@ end
 ---@param image table { chain=, lowers=, env=, cwd=, user= }
 ---@param argv string[]
 ---@param seconds number|nil limit
+---@param variables table<string, string>|nil beside the image's environment
 ---@return table { code=, signal=, output=, errors= }
-function M.in_image(build, image, argv, seconds)
-  local spec = { argv = argv, env = image.env, cwd = image.cwd, uid = image.user.uid, gid = image.user.gid,
+function M.in_image(build, image, argv, seconds, variables)
+  local env = table.move(image.env, 1, #image.env, 1, {})
+  for name, value in pairs(variables or {}) do env[#env + 1] = name .. "=" .. value end
+  local spec = { argv = argv, env = env, cwd = image.cwd, uid = image.user.uid, gid = image.user.gid,
     groups = image.user.groups, hostname = "bakerytest", network = build.network, userxattr = build.userxattr,
     security = build.security }
   local function go() return M.in_copy(build, image, spec, run_collected) end

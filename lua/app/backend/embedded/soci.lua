@@ -5,21 +5,21 @@ local images = require "app.backend.embedded.images"
 
 local M = {}
 
--- The store as a place (bakery.place) that has one result's image.
+-- The store as a place (bakery.image.place) that has one result's image.
 local Place = {}
 Place.__index = Place
-function Place:__tostring() return self.uid end
-function Place:same_store(other) return self == other end
 function Place:root() return self.top end
-function Place:name_manifest() end -- tags are set later
-function Place:bring() end
+function Place.put_blob() return "exists" end
 
-function Place:manifest(digest)
+function Place:get(digest)
   local raw = self.manifests[digest]
-  return raw and { raw = raw, digest = digest, size = #raw }
+  if not raw then
+    fail.raise { class = "build", code = "oci.not_found", message = self.text .. ": no manifest " .. digest }
+  end
+  return { raw = raw, digest = digest, size = #raw }
 end
 
-function Place:data(desc) return fail.check(self.build.store:get_blob(desc.digest)) end
+function Place:blob(desc) return fail.check(self.build.store:get_blob(desc.digest)) end
 
 function Place:stream(desc, sink)
   local build, layer = self.build, self.layers[desc.digest]
@@ -27,21 +27,22 @@ function Place:stream(desc, sink)
   fail.check(sink:file(fail.check(build.store:blob_path(desc.digest)), { digest = desc.digest }))
 end
 
-function Place:put(desc, source)
+function Place:add_blob(desc, source)
   local build = self.build
   if source.file then fail.check(build.store:add_blob_file(source.file, desc.digest))
   else fail.check(build.store:put_blob(source.data)) end
   table.insert(self.new.blobs, { digest = desc.digest, size = desc.size })
 end
 
-function Place:put_manifest(raw, media_type, digest)
-  fail.check(self.build.store:put_blob(raw))
-  self.manifests[digest] = raw
-  table.insert(self.new.manifests, { raw = raw, media_type = media_type, digest = digest })
+function Place:put(m)
+  fail.check(self.build.store:put_blob(m.raw))
+  self.manifests[m.digest] = m.raw
+  table.insert(self.new.manifests, { raw = m.raw, media_type = m.media_type, digest = m.digest })
 end
+Place.tag = Place.put -- names are set later
 
 local function place_of(build, result)
-  local self = setmetatable({ kind = "store", build = build, uid = result.uid, top = result.top, manifests = {}, layers = {},
+  local self = setmetatable({ kind = "store", build = build, text = result.uid, top = result.top, manifests = {}, layers = {},
     new = { blobs = {}, manifests = {} } }, Place)
   for _, p in ipairs(result.platforms) do
     self.manifests[p.manifest.digest] = p.manifest.raw

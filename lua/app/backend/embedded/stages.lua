@@ -7,6 +7,7 @@ local contexts = require "app.backend.embedded.contexts"
 local fail = require "app.fail"
 local images = require "app.backend.embedded.images"
 local ssh = require "app.backend.embedded.ssh"
+local output = require "app.backend.embedded.output"
 local steps = require "app.backend.embedded.steps"
 local trace = require "app.backend.embedded.trace"
 
@@ -80,7 +81,19 @@ local function run_instruction(build, where, stage, state, chain, instruction, c
     index = counts.index, total = counts.total, seconds = cached and 0 or record.seconds }
   counts[cached and "cached" or "executed"] = counts[cached and "cached" or "executed"] + 1
   state:add_layer(record.diff_id, record.created)
-  return chain:with { diff_id = record.diff_id, blob = record.blob, source = record.source }
+  local layer = { diff_id = record.diff_id, blob = record.blob, source = record.source }
+  if where.exported[stage.index] then output.pack_ahead(build, layer) end
+  return chain:with(layer)
+end
+
+-- Stages whose layers are the image's: the target and what it is FROM.
+local function exported_stages(plan)
+  local out, i = {}, plan.target
+  while i do
+    out[i] = true
+    i = plan.stages[i].base.stage
+  end
+  return out
 end
 
 -- What RUN sees as its host's name.
@@ -133,7 +146,7 @@ function M.build(build, target, platform)
     secrets = target.secrets, ssh = target.ssh, contexts = target.contexts, hosts = target.hosts, shm_size = target.shm_size,
     ulimits = target.ulimits, network = target.network, hostname = hostname(target.args),
     ignore = contexts.ignore_lines(build, target.uid, context, parsed.path), cache_from = target.cache_from, entries = {},
-    trace = {} }
+    trace = {}, exported = exported_stages(plan) }
   local again = {}
   for _, name in ipairs(target.no_cache_filter or {}) do again[name:lower()] = true end
   -- What makes a step's key differ from those of earlier builds: nothing, or something new.
