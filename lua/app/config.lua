@@ -6,15 +6,19 @@ local yaml = require "bakery.yaml"
 
 local M = {}
 
-local function directory(variable, default)
+local function directory(variable, default, home)
   local dir = os.getenv(variable)
-  if not dir or dir == "" then dir = (os.getenv "HOME" or "/nonexistent") .. default end
+  if not dir or dir == "" then dir = (os.getenv "HOME" or home or "/nonexistent") .. default end
   return dir .. "/bakery"
 end
 
 --- Directory of the user's configuration: $XDG_CONFIG_HOME/bakery.
 ---@return string
 function M.dir() return directory("XDG_CONFIG_HOME", "/.config") end
+
+--- Directory of what should outlive a run: $XDG_STATE_HOME/bakery.
+---@return string
+function M.state_dir() return directory("XDG_STATE_HOME", "/.local/state", "/tmp") end
 
 --- Directory for what can be fetched again: $BAKERY_CACHE_DIR, else $XDG_CACHE_HOME/bakery.
 ---@return string

@@ -9,11 +9,7 @@ local M = {}
 
 local KEEP = 500 -- files of runs
 
-local function state_dir()
-  local dir = os.getenv "XDG_STATE_HOME"
-  if not dir or dir == "" then dir = (os.getenv "HOME" or "/tmp") .. "/.local/state" end
-  return dir .. "/bakery/runs"
-end
+local function state_dir() return require("app.config").state_dir() .. "/runs" end
 
 local function error_object(e)
   if type(e) ~= "table" then e = { message = tostring(e) } end

@@ -167,3 +167,15 @@ int bk_rmtree(int dirfd, const char *path, struct bk_err *err) {
   struct rm rm = {.top = -1, .err = err};
   return rm_one(&rm, dirfd, path, 0) < 0 ? -1 : 0;
 }
+
+const char *bk_type_name(mode_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFREG: return "file";
+    case S_IFDIR: return "dir";
+    case S_IFLNK: return "symlink";
+    case S_IFIFO: return "fifo";
+    case S_IFCHR: return "char";
+    case S_IFBLK: return "block";
+    default: return "socket";
+  }
+}

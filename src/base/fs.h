@@ -35,6 +35,9 @@ int bk_mkdirs(int dirfd, const char *path, mode_t mode, struct bk_err *err) BK_W
  * Directories without owner permissions are made writable first. */
 int bk_rmtree(int dirfd, const char *path, struct bk_err *err) BK_WARN_UNUSED;
 
+/* The type of a file as Lua modules call it: file, dir, symlink, fifo, char, block or socket. */
+const char *bk_type_name(mode_t mode);
+
 /* Sequence number for temporary names, unique in the process and hard to guess outside it. */
 void bk_tmpname(char out[static 40], const char *prefix);
 

@@ -37,9 +37,6 @@ struct bk_dir {
 int bk_dir_read(int dirfd, const char *path, struct bk_dir *out, struct bk_err *err) BK_WARN_UNUSED;
 void bk_dir_free(struct bk_dir *dir);
 
-/* "file" "dir" "symlink" "fifo" "char" "block" "socket" */
-const char *bk_type_name(mode_t mode);
-
 /* Everything below root, parents first, names sorted in each directory; symlinks are not followed.
  * At most BK_WALK_DEPTH levels (code ELOOP beyond them). */
 enum { BK_WALK_DEPTH = 200 };

@@ -6,18 +6,6 @@
 
 #include "fs/fs.h"
 
-const char *bk_type_name(mode_t mode) {
-  switch (mode & S_IFMT) {
-    case S_IFREG: return "file";
-    case S_IFDIR: return "dir";
-    case S_IFLNK: return "symlink";
-    case S_IFIFO: return "fifo";
-    case S_IFCHR: return "char";
-    case S_IFBLK: return "block";
-    default: return "socket";
-  }
-}
-
 static int by_name(const void *a, const void *b) {
   return strcmp(((const struct bk_dir_entry *)a)->name, ((const struct bk_dir_entry *)b)->name);
 }

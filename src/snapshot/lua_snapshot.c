@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/fs.h"
 #include "base/mem.h"
 #include "luakit/async.h"
 #include "snapshot/snapshot.h"
@@ -30,18 +31,6 @@ static struct bk_view *open_view(lua_State *L, int idx, struct bk_err *err) {
 
 /* --- lookup, read ---------------------------------------------------------------------------- */
 
-static const char *type_name(mode_t mode) {
-  switch (mode & S_IFMT) {
-    case S_IFREG: return "file";
-    case S_IFDIR: return "dir";
-    case S_IFLNK: return "symlink";
-    case S_IFIFO: return "fifo";
-    case S_IFCHR: return "char";
-    case S_IFBLK: return "block";
-    default: return "socket";
-  }
-}
-
 static void set_int(lua_State *L, const char *name, lua_Integer value) {
   lua_pushinteger(L, value);
   lua_setfield(L, -2, name);
@@ -65,7 +54,7 @@ static int l_lookup(lua_State *L) {
   if (rc < 0) return bk_lua_fail(L, &err);
   if (rc == 0) return 0;
   lua_createtable(L, 0, 10);
-  lua_pushstring(L, type_name(e.st.st_mode));
+  lua_pushstring(L, bk_type_name(e.st.st_mode));
   lua_setfield(L, -2, "type");
   set_int(L, "mode", e.st.st_mode & 07777);
   set_int(L, "uid", e.st.st_uid);

@@ -2,8 +2,8 @@
 local fs = require "bakery.fs"
 local json = require "bakery.json"
 local fail = require "app.fail"
-local format = require "app.report.format"
 local help = require "app.cli.help"
+local scripts = require "app.commands.scripts"
 local session = require "app.session"
 
 local M = {}
@@ -11,17 +11,7 @@ local M = {}
 local function setup(values) return require("app.recipe").setup(values) end
 
 function M.list(values)
-  local recipe = setup(values)
-  local rows, out = { { "RECIPE", "FROM", "SUMMARY" } }, json.array {}
-  for _, r in ipairs(recipe.list()) do
-    local ok, def = pcall(recipe.load, r.name)
-    local summary = ok and def.summary or "(broken: see `bakery recipes check`)"
-    rows[#rows + 1] = { r.name, r.kind == "stock" and "stock" or r.file, summary }
-    out[#out + 1] = json.object { { "name", r.name }, { "kind", r.kind }, { "file", r.file }, { "summary", summary } }
-  end
-  if values.json then session.print_json(out)
-  else io.stdout:write(table.concat(format.table(rows), "\n"), "\n") end
-  return 0
+  return scripts.list(values, setup(values), "RECIPE", function() return "(broken: see `bakery recipes check`)" end)
 end
 
 function M.show(values)

@@ -1,8 +1,8 @@
 --- `bakery resolvers …`: about resolvers.
 local fail = require "app.fail"
-local format = require "app.report.format"
 local fs = require "bakery.fs"
 local json = require "bakery.json"
+local scripts = require "app.commands.scripts"
 local session = require "app.session"
 
 local M = {}
@@ -14,17 +14,9 @@ local function setup(values)
 end
 
 function M.list(values)
-  local resolver = setup(values)
-  local rows, out = { { "RESOLVER", "FROM", "SUMMARY" } }, json.array {}
-  for _, r in ipairs(resolver.list()) do
-    local ok, def = pcall(resolver.load, r.name)
-    local summary = ok and def.summary or "(broken: " .. tostring(def.message or def) .. ")"
-    rows[#rows + 1] = { r.name, r.kind == "stock" and "stock" or r.file, summary }
-    out[#out + 1] = json.object { { "name", r.name }, { "kind", r.kind }, { "file", r.file }, { "summary", summary } }
-  end
-  if values.json then session.print_json(out)
-  else io.stdout:write(table.concat(format.table(rows), "\n"), "\n") end
-  return 0
+  return scripts.list(values, (setup(values)), "RESOLVER", function(err)
+    return "(broken: " .. tostring(type(err) == "table" and err.message or err) .. ")"
+  end)
 end
 
 function M.show(values)

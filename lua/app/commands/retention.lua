@@ -2,7 +2,7 @@
 local fs = require "bakery.fs"
 local json = require "bakery.json"
 local oci = require "bakery.oci"
-local process = require "bakery.process"
+local confirm = require "app.confirm"
 local fail = require "app.fail"
 local session = require "app.session"
 
@@ -10,19 +10,6 @@ local M = {}
 
 local function say(values, text)
   if not values.quiet and values.progress ~= "json" then io.stderr:write(text, "\n") end
-end
-
--- Asks before anything is removed; without a terminal only --yes does.
-local function confirm(values, question)
-  if values.yes then return true end
-  local ci = os.getenv "CI"
-  if not process.isatty(0) or ci and ci ~= "" and ci ~= "false" then
-    fail.raise { class = "usage", code = "confirm", message = "nothing is removed without --yes",
-      hint = "--dry-run shows what would go" }
-  end
-  io.stderr:write(question, " [y/N] ")
-  local answer = io.stdin:read "l"
-  return answer ~= nil and answer:match "^[yY]" ~= nil
 end
 
 local function emitter(values)
@@ -188,7 +175,7 @@ function M.prune(values)
     say(values, "nothing was removed (--apply does it)")
     return 0
   end
-  if count == 0 or not confirm(values, ("remove %d tags and manifests?"):format(count)) then return 0 end
+  if count == 0 or not confirm.agrees(values, ("remove %d tags and manifests"):format(count)) then return 0 end
   local removed = 0
   for i, plan in ipairs(plans) do removed = removed + prune.apply(repos[i], plan, emitter(values)) end
   say(values, removed .. " removed")

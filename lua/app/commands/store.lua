@@ -65,15 +65,8 @@ end
 
 --- Everything that can be made again: step results, pulled images, cache mounts; with --images built ones too.
 function M.prune(values)
-  local process = require "bakery.process"
-  if not values.yes and not values.dry_run then
-    if not process.isatty(0) then
-      fail.raise { class = "usage", code = "confirm", message = "nothing is removed without --yes", hint = "--dry-run shows how much" }
-    end
-    io.stderr:write("remove all step results, cache mounts" .. (values.images and " and images" or "") .. " from the store? [y/N] ")
-    local answer = io.stdin:read "l"
-    if not answer or not answer:match "^[yY]" then return 0 end
-  end
+  local what = "remove all step results, cache mounts" .. (values.images and " and images" or "") .. " from the store"
+  if not values.dry_run and not require("app.confirm").agrees(values, what) then return 0 end
   local older = (values.older_than or 0) * 86400
   return gc(values, { max_age = older, grace = older, ref_age = values.images and older or nil })
 end

@@ -2,10 +2,10 @@
 --- (bake takes unknown top-level keys for variables). Nothing in it depends on where the project
 --- lies, so the same project and commit give the same bytes.
 local json = require "bakery.json"
-local labels = require "app.plan.labels"
 local names = require "app.project.names"
 local registries = require "app.project.registries"
 local target_of = require "app.plan.target"
+local stamp = require "app.stamp"
 
 local M = {}
 
@@ -198,7 +198,7 @@ function M.make(targets, opts)
     cache_registry = opts.cache_registry,
     temp_registry = opts.temp_registry,
     push = opts.push,
-    created = opts.created or opts.epoch and labels.stamp(opts.epoch) or first and first.created,
+    created = opts.created or opts.epoch and stamp.text(opts.epoch) or first and first.created,
   }
   local project = opts.project or first and first.model.image.project
   local bake, extra, cache = {}, {}, {}

@@ -1,6 +1,7 @@
 --- Image labels of a target, in a fixed order.
 local json = require "bakery.json"
 local problems = require "app.project.problems"
+local stamp = require "app.stamp"
 
 local M = {}
 
@@ -10,13 +11,6 @@ local function authors(repository)
   local out = {}
   for i, person in ipairs(repository.authors) do out[i] = person.text end
   return table.concat(out, ", ")
-end
-
---- Seconds since 1970 as RFC 3339 in UTC.
----@param seconds integer|nil default now
----@return string
-function M.stamp(seconds)
-  return os.date("!%Y-%m-%dT%H:%M:%SZ", seconds)
 end
 
 --- The time that everything made by one plan carries: SOURCE_DATE_EPOCH, else now, RFC 3339 in UTC.
@@ -33,7 +27,7 @@ function M.created(env, now)
         ("SOURCE_DATE_EPOCH %q is not a number of seconds since 1970"):format(epoch))
     end
   end
-  return M.stamp(now)
+  return stamp.text(now)
 end
 
 -- Labels that exist under both prefixes.

@@ -7,6 +7,7 @@ local json = require "bakery.json"
 local loop = require "bakery.loop"
 local oci = require "bakery.oci"
 local task = require "bakery.task"
+local config = require "app.config"
 local fail = require "app.fail"
 
 local M = {}
@@ -24,11 +25,7 @@ local VERIFY_TRIES = 6
 ---@field raw? string the manifest, when it is at hand
 ---@field old? string|false digest it showed before, false: there was no such tag
 
-local function state_dir()
-  local dir = os.getenv "XDG_STATE_HOME"
-  if not dir or dir == "" then dir = (os.getenv "HOME" or "/tmp") .. "/.local/state" end
-  return dir .. "/bakery/publish"
-end
+local function state_dir() return config.state_dir() .. "/publish" end
 
 -- Journals of one project lie together.
 local function project_dir(project) return state_dir() .. "/" .. require("bakery.digest").sha256(project):sub(1, 16) end

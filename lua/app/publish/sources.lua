@@ -2,6 +2,7 @@
 local oci = require "bakery.oci"
 local error_object = require "bakery.error"
 local fail = require "app.fail"
+local seconds = require("app.stamp").seconds
 local glob = require "app.ci.glob"
 local plans = require "app.plan"
 
@@ -19,22 +20,10 @@ function M.expand(patterns)
   return out
 end
 
--- Seconds since 1970 of an RFC 3339 stamp; without a zone it counts as UTC. Unreadable: the oldest.
-local function seconds_of(stamp)
-  local y, mo, d, h, mi, s, rest = tostring(stamp):match "^(%d%d%d%d)-(%d%d)-(%d%d)[T ](%d%d):(%d%d):(%d%d)(.*)$"
-  if not y then return -math.huge end
-  local days = os.time { year = y, month = mo, day = d, hour = 12 } - os.time { year = 1970, month = 1, day = 1, hour = 12 }
-  local at = (days + 43200) // 86400 * 86400 + h * 3600 + mi * 60 + s
-  local fraction, zone = rest:match "^(%.?%d*)(.*)$"
-  local sign, zh, zm = zone:match "^([+-])(%d%d):?(%d%d)$"
-  if sign then at = at - (sign == "-" and -1 or 1) * (zh * 3600 + zm * 60) end
-  return at + (tonumber("0" .. fraction) or 0)
-end
-
--- Newest first; entries of equal age keep the files' order, later files first.
+-- Newest first, unreadable times as the oldest; entries of equal age keep the files' order, later files first.
 local function newest_first(entries)
   local keyed = {}
-  for i, e in ipairs(entries) do keyed[i] = { entry = e, at = seconds_of(e.created), place = i } end
+  for i, e in ipairs(entries) do keyed[i] = { entry = e, at = seconds(e.created) or -math.huge, place = i } end
   table.sort(keyed, function(a, b)
     if a.at ~= b.at then return a.at > b.at end
     return a.place > b.place

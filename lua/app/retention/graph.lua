@@ -9,6 +9,7 @@
 local json = require "bakery.json"
 local task = require "bakery.task"
 local fail = require "app.fail"
+local seconds = require("app.stamp").seconds
 
 local M = {}
 
@@ -26,18 +27,12 @@ local INDEX = { ["application/vnd.oci.image.index.v1+json"] = true,
 ---@field missing boolean named by something, and not there
 ---@field config table|nil descriptor
 
---- Seconds since 1970 of an RFC 3339 stamp, or nil.
+--- Whole seconds since 1970 of an RFC 3339 stamp, or nil.
 ---@param stamp any
 ---@return integer|nil
 function M.seconds(stamp)
-  local y, mo, d, h, mi, s, rest = tostring(stamp):match "^(%d%d%d%d)-(%d%d)-(%d%d)[Tt ](%d%d):(%d%d):(%d%d)(.*)$"
-  if not y then return nil end
-  local days = (os.time { year = y, month = mo, day = d, hour = 12 } - os.time { year = 1970, month = 1, day = 1, hour = 12 }
-    + 43200) // 86400
-  local at = days * 86400 + h * 3600 + mi * 60 + s
-  local sign, zh, zm = rest:match "([+-])(%d%d):?(%d%d)$"
-  if sign then at = at - (sign == "-" and -1 or 1) * (zh * 3600 + zm * 60) end
-  return at
+  local at = seconds(stamp)
+  return at and math.floor(at)
 end
 
 --- Digest that a fallback tag of the referrers scheme (distribution-spec, "Referrers Tag Schema") or a tag of

@@ -38,6 +38,24 @@ local function usable(build, record)
   return true
 end
 
+local function check_manifest(name, manifest)
+  if not manifest.config or not manifest.layers then
+    fail.raise { class = "build", code = "oci.not_an_image", message = name .. ": not an image manifest" }
+  end
+end
+
+-- Keeps the configuration's text and returns its diff ids, one for each layer of the manifest.
+local function keep_config(build, name, manifest, text)
+  local config = fail.check(json.decode(text, { ordered = true }))
+  local diff_ids = config.rootfs and config.rootfs.diff_ids or {}
+  if #diff_ids ~= #manifest.layers then
+    fail.raise { class = "build", code = "oci.bad_config",
+      message = ("%s: config lists %d layers, manifest %d"):format(name, #diff_ids, #manifest.layers) }
+  end
+  fail.check(build.store:put_blob(text))
+  return diff_ids
+end
+
 -- The last part of a repository beside those that this plan tags: most likely an image of the same project.
 local function relative(build, ref)
   local space, image = (ref.registry .. "/" .. ref.repository):match "^(.*/)([^/]+)$"
@@ -57,17 +75,9 @@ local function pull_manifest(build, ref, platform)
   end
   found = fail.within("FROM " .. name, found, err)
   local manifest = found.manifest
-  if not manifest.config or not manifest.layers then
-    fail.raise { class = "build", code = "oci.not_an_image", message = name .. ": not an image manifest" }
-  end
+  check_manifest(name, manifest)
   local text = fail.check(build.client:blob_data(ref.registry .. "/" .. ref.repository, manifest.config))
-  local config = fail.check(json.decode(text, { ordered = true }))
-  local diff_ids = config.rootfs and config.rootfs.diff_ids or {}
-  if #diff_ids ~= #manifest.layers then
-    fail.raise { class = "build", code = "oci.bad_config",
-      message = ("%s: config lists %d layers, manifest %d"):format(name, #diff_ids, #manifest.layers) }
-  end
-  fail.check(build.store:put_blob(text))
+  local diff_ids = keep_config(build, name, manifest, text)
   local record = { name = name, digest = found.digest, config = manifest.config.digest, platform = platform,
     source = ref.registry .. "/" .. ref.repository, layers = json.array {} }
   for i, layer in ipairs(manifest.layers) do
@@ -152,17 +162,9 @@ end
 ---@return table image as M.resolve
 function M.import(build, layout, found, name, platform)
   local manifest = found.manifest
-  if not manifest.config or not manifest.layers then
-    fail.raise { class = "build", code = "oci.not_an_image", message = name .. ": not an image manifest" }
-  end
+  check_manifest(name, manifest)
   local text = fail.within(name, layout:get_blob(manifest.config.digest))
-  local config = fail.check(json.decode(text, { ordered = true }))
-  local diff_ids = config.rootfs and config.rootfs.diff_ids or {}
-  if #diff_ids ~= #manifest.layers then
-    fail.raise { class = "build", code = "oci.bad_config",
-      message = ("%s: config lists %d layers, manifest %d"):format(name, #diff_ids, #manifest.layers) }
-  end
-  fail.check(build.store:put_blob(text))
+  local diff_ids = keep_config(build, name, manifest, text)
   local record = { name = name, digest = found.digest, config = manifest.config.digest, platform = platform, layers = json.array {} }
   for i, layer in ipairs(manifest.layers) do
     if not build.store:has_blob(layer.digest) then

@@ -17,6 +17,7 @@ local provenance = require "app.backend.embedded.provenance"
 local remote = require "app.backend.embedded.remote"
 local commands = require "app.backend.embedded.run"
 local ssh = require "app.backend.embedded.ssh"
+local stamp = require "app.stamp"
 local stages = require "app.backend.embedded.stages"
 
 local M = { name = "embedded", summary = "built in: no daemon, no external program" }
@@ -34,8 +35,6 @@ end
 
 --- Default store directory; see app.backend.embedded.isolation.
 M.store_dir = isolation.store_dir
-
-local function timestamp(seconds) return os.date("!%Y-%m-%dT%H:%M:%SZ", seconds) end
 
 --- Opens the backend.
 ---@param opts table { isolation=, args=options of the recipe, dir=project directory, store=, jobs=, epoch=, no_cache=, pull=, network=, security=,
@@ -146,7 +145,7 @@ end
 
 local function make_image(self, target, platform, built, began)
   local os_name, arch, variant = platform:match("^([^/]+)/([^/]+)/?(.*)$")
-  local config = fail.check(built.state:final_config { created = timestamp(self.epoch or os.time()), labels = target.labels,
+  local config = fail.check(built.state:final_config { created = stamp.text(self.epoch or os.time()), labels = target.labels,
     epoch = self.epoch, architecture = arch, os = os_name, variant = variant ~= "" and variant or nil })
   for _, entry in ipairs(target.cache_to or {}) do
     if entry.type == "inline" then config[remote.INLINE] = remote.inline_document(self, built.entries, built.chain) end
