@@ -19,6 +19,7 @@ static bool room(struct bk_buf *b, size_t n) {
     while (cap < need) cap *= 2;
     b->p = bk_realloc(b->p, cap);
     b->cap = cap;
+    b->p[b->len] = '\0'; /* room that nobody uses ends here */
   }
   return true;
 }

@@ -200,8 +200,11 @@ describe("copies", function()
     assert.matches("copy blob sha256:%x+ to 127", err.message)
     from:set {}
     assert.is_false((client():has_blob(dst, desc(big).digest)))
-    local sent = to:requests()
-    assert.equal("DELETE", sent[#sent - 1].method, "no session is left")
+    local last -- but for the new client's questions
+    for _, r in ipairs(to:requests()) do
+      if r.method ~= "HEAD" and r.path ~= "/v2/" then last = r.method end
+    end
+    assert.equal("DELETE", last, "no session is left")
     err = failure(c:copy_blob(dst, src, desc "absent"))
     assert.equal("oci.not_found", err.code)
     err = failure(c:copy_blob(dst, src, desc(big).digest))
