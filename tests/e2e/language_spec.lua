@@ -257,7 +257,7 @@ RUN exit 1
     assert.equal(0, r.code, r.stderr)
     has(r.stderr, "A=planned")
     for _, row in ipairs { { "contexts", { x = "/etc" } }, { "secret", { { type = "file", id = "x", src = "../../etc/shadow" } } },
-      { "ssh", { "default=/root/.ssh/id" } }, { "ulimits", { "nofiles=1" } }, { "shm-size", "big" } } do
+      { "ssh", { "default=/home/me/.ssh/id" } }, { "ulimits", { "nofiles=1" } }, { "shm-size", "big" } } do
       doc = json.decode(r.stdout ~= "" and r.stdout or fs.read(dir .. "/plan.json"))
       doc.target["app-1-0-0"][row[1]] = row[2]
       world.write(dir, { ["bad.json"] = json.encode(doc) })

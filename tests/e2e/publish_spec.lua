@@ -289,7 +289,7 @@ describe("publish", function()
           else assert.not_equal(old[tag], now[tag], tag) end
         end
       end
-      assert.is_false(ended and seen.stopped > round)
+      if ended then assert.equal(2, r.code, "a publish that ended has nothing to recover") end
       -- nothing dangles: what a tag shows can be had
       for _, tag in ipairs(tags) do
         local m = assert(client:resolve(reg.host .. "/" .. tag, { platform = "linux/amd64" }))

@@ -28,18 +28,18 @@ COPY --from=files /docs /docs
 ADD --chown=3:4 a.tar.gz /unpacked/
 ADD b.tar /unpacked/
 COPY --chown=7:8 tree/plain tree/d /owned/
-WORKDIR /work/deep
+WORKDIR /made/deep
 ]],
   runs = [[
-RUN --mount=source=tree,target=/m cp -a /m/odd /work/copy; cat /m/d/e/f > g; ln g h; ln -s g i; mkdir -p z/y
+RUN --mount=source=tree,target=/m cp -a /m/odd /made/copy; cat /m/d/e/f > g; ln g h; ln -s g i; mkdir -p z/y
 RUN <<EOF
-umask > /work/umask
-date > /work/clock; rm /work/clock
-echo "${TZ-} ${LANG-} $(id -u)" > /work/session
-for f in 1 2 3 4 5 6 7 8 9; do (echo $f > /work/deep/$f) & done; wait
+umask > /made/umask
+date > /made/clock; rm /made/clock
+echo "${TZ-} ${LANG-} $(id -u)" > /made/session
+for f in 1 2 3 4 5 6 7 8 9; do (echo $f > /made/deep/$f) & done; wait
 rm -r /tree/d; mv /tree/odd/all /tree/d
 EOF
-COPY --from=files /t/plain /work/deep/1
+COPY --from=files /t/plain /made/deep/1
 ]],
 }
 
