@@ -78,7 +78,7 @@ $(BUILD)/obj/embedded.o: $(BUILD)/embedded.c
 
 $(BUILD)/embed: src/tools/embed.c src/base/buf.c src/base/mem.c src/base/fs.c src/base/err.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) -Isrc -D_GNU_SOURCE -std=c17 -O1 -o $@ $^
+	$(Q)$(CC) -Isrc $(LUA_CFLAGS) -D_GNU_SOURCE -std=c17 -O1 -o $@ $^ -l:liblua5.4.a -lm -ldl
 
 # Re-run whenever the set of shipped files or one of them changes; writes only what differs.
 $(BUILD)/embedded.c: $(BUILD)/embed $(SHIPPED) $(BUILD)/shipped.list

@@ -1,4 +1,5 @@
-/* Files built into the program by src/tools/embed.c: sorted by name, data not NUL-terminated. */
+/* Files built into the program by src/tools/embed.c: sorted by name, data not NUL-terminated; modules
+ * (lua/, stdlib/) as byte code of the Lua the program is linked with, everything else as text. */
 #ifndef BK_HOST_EMBEDDED_H
 #define BK_HOST_EMBEDDED_H
 

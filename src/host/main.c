@@ -25,7 +25,7 @@ const struct bk_embedded *bk_embedded_find(const char *name) {
   return NULL;
 }
 
-/* Pushes the text of a shipped file, or returns false. */
+/* Pushes a shipped file as embedded.h has it (as text below $BAKERY_ROOT), or returns false. */
 static bool push_shipped(lua_State *L, const char *name) {
   const char *root = getenv("BAKERY_ROOT");
   if (root && *root) {
@@ -43,7 +43,7 @@ static bool push_shipped(lua_State *L, const char *name) {
   return f != NULL;
 }
 
-/* host.read(name) -> text of a shipped file, or nil. */
+/* host.read(name) -> text of a shipped recipe, resolver or template, or nil. */
 static int host_read(lua_State *L) {
   if (!push_shipped(L, luaL_checkstring(L, 1))) lua_pushnil(L);
   return 1;
@@ -77,7 +77,7 @@ static int search_shipped(lua_State *L) {
     if (!push_shipped(L, file)) continue;
     size_t n;
     const char *text = lua_tolstring(L, -1, &n);
-    if (luaL_loadbufferx(L, text, n, lua_pushfstring(L, "@%s", file), "t")) return lua_error(L);
+    if (luaL_loadbuffer(L, text, n, lua_pushfstring(L, "@%s", file))) return lua_error(L);
     lua_pushstring(L, file);
     return 2;
   }
