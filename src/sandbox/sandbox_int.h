@@ -150,6 +150,11 @@ bool sandbox_map_ids(enum bk_sandbox_mode mode, pid_t pid, uid_t uid, gid_t gid)
 /* New mount of a kind, detached; -1 with errno. conf: key, value, …, NULL. */
 int sandbox_new_mount(const char *fstype, const char *const *conf, unsigned long attrs);
 void sandbox_sweep(const char *dir); /* what killed attempts left in a store */
+/* A mode that worked in a store a while ago, in the same circumstances: fills the rest of t and returns
+ * true. Remembering writes the store's file `tier`; failures are nothing. */
+bool sandbox_recall(const char *dir, struct bk_sandbox_try *t);
+void sandbox_remember(const char *dir, const struct bk_sandbox_try *t);
+void sandbox_forget(const char *dir);
 /* Fills why and fix of an attempt that failed. */
 void sandbox_explain(struct bk_sandbox_try *t);
 unsigned long sandbox_count_subids(void);

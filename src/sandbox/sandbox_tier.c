@@ -108,7 +108,12 @@ static int enter_mode(enum bk_sandbox_mode mode, struct bk_err *err) {
 
 static bool try_one(struct bk_sandbox_choice *c, enum bk_sandbox_mode mode, const char *dir) {
   struct bk_sandbox_try *t = &c->tries[c->ntries++];
-  bk_sandbox_attempt(mode, dir, false, t);
+  t->mode = mode;
+  bool worth = dir && mode < BK_SANDBOX_CHROOT; /* the rest is tried in no time */
+  if (!worth || !sandbox_recall(dir, t)) {
+    bk_sandbox_attempt(mode, dir, false, t);
+    if (worth && t->usable) sandbox_remember(dir, t);
+  }
   if (t->usable) c->mode = mode;
   return t->usable;
 }
@@ -165,7 +170,10 @@ int bk_sandbox_enter(const char *isolation, const char *dir, struct bk_sandbox_c
   c.tier = bk_sandbox_tier(c.mode);
   c.overlay = !flat && c.mode < BK_SANDBOX_CHROOT && t->overlay <= 0;
   c.userxattr = c.mode != BK_SANDBOX_ROOT || userns;
-  if (enter_mode(c.mode, err)) return -1;
+  if (enter_mode(c.mode, err)) {
+    if (dir) sandbox_forget(dir);
+    return -1;
+  }
   if (dir) sandbox_sweep(dir);
   c.marks = c.overlay || !dir || can_mark(dir);
   c.ids = ids_word(c.mode, c.userxattr, c.marks);

@@ -17,7 +17,7 @@ static const char *const dirs[] = {"blobs",       "blobs/sha256", "layers", "tmp
                                    "keys",        "refs",         "remote", "locks",
                                    "cachemounts", "log",          "statcache"};
 static const char *const files[] = {"version", "config", "boot", "runs.db", "runs.db-wal",
-                                    "runs.db-shm"};
+                                    "runs.db-shm", "tier"};
 
 int bk_store_failed(struct bk_store *s, struct bk_err *err) {
   struct statvfs vfs;
