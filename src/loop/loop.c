@@ -1,10 +1,9 @@
 #include "loop/loop.h"
 
-#include <stddef.h>
-
 int bk_loop_init(struct bk_loop *loop, struct bk_err *err) {
   int rc = uv_loop_init(&loop->uv);
   if (rc) return bk_fail(err, BK_BUILD, uv_err_name(rc), "create event loop: %s", uv_strerror(rc));
+  if (bk_pool_init(loop, err)) return uv_loop_close(&loop->uv), -1;
   loop->ready = NULL;
   loop->ready_tail = &loop->ready;
   loop->nested = 0;
@@ -12,9 +11,8 @@ int bk_loop_init(struct bk_loop *loop, struct bk_err *err) {
   return 0;
 }
 
-static void close_handle(uv_handle_t *h, void *arg) {
-  (void)arg;
-  if (!uv_is_closing(h)) uv_close(h, NULL);
+static void close_handle(uv_handle_t *h, void *pool) {
+  if (!uv_is_closing(h) && h != pool) uv_close(h, NULL);
 }
 
 void bk_loop_hook_add(struct bk_loop *loop, struct bk_loop_hook *hook) {
@@ -36,8 +34,9 @@ void bk_loop_close(struct bk_loop *loop) {
     bk_loop_hook_remove(h);
     h->close(h);
   }
-  uv_walk(&loop->uv, close_handle, NULL);
+  uv_walk(&loop->uv, close_handle, &loop->pool.finished);
   uv_run(&loop->uv, UV_RUN_DEFAULT);
+  bk_pool_close(loop);
   uv_loop_close(&loop->uv);
 }
 
@@ -76,26 +75,4 @@ bool bk_loop_turn(struct bk_loop *loop) {
   }
   int alive = uv_run(&loop->uv, UV_RUN_ONCE);
   return alive || loop->ready;
-}
-
-static void on_work(uv_work_t *req) {
-  struct bk_job *job = (struct bk_job *)((char *)req - offsetof(struct bk_job, work));
-  job->rc = atomic_load(&job->cancel) ? bk_fail(&job->err, BK_BUILD, "cancelled", "cancelled")
-                                      : job->run(job, &job->err);
-}
-
-static void on_worked(uv_work_t *req, int status) {
-  struct bk_job *job = (struct bk_job *)((char *)req - offsetof(struct bk_job, work));
-  if (status) job->rc = bk_fail(&job->err, BK_BUILD, "cancelled", "cancelled");
-  job->wait.done = true;
-  /* A cancelled wait has nobody left to wake, and `finished` may free the job. */
-  if (!atomic_load(&job->cancel)) bk_wake(&job->wait);
-  if (job->finished) job->finished(job);
-}
-
-int bk_job_start(struct bk_loop *loop, struct bk_job *job, struct bk_err *err) {
-  job->wait.loop = loop;
-  int rc = uv_queue_work(&loop->uv, &job->work, on_work, on_worked);
-  if (rc) return bk_fail(err, BK_BUILD, uv_err_name(rc), "start worker: %s", uv_strerror(rc));
-  return 0;
 }

@@ -19,8 +19,22 @@ struct bk_loop_hook {
   void (*close)(struct bk_loop_hook *hook); /* called once, already removed; may uv_close handles */
 };
 
+/* The threads that run jobs: made when a job finds none idle, joined when the loop is closed. */
+enum { BK_POOL_THREADS = 16 };
+struct bk_pool {
+  uv_mutex_t lock;
+  uv_cond_t work;                       /* something in `queue`, or `stop` */
+  struct bk_job *queue, **queue_tail;   /* to be run */
+  struct bk_job *done, **done_tail;     /* run, to be handed to the loop */
+  uv_async_t finished;                  /* keeps the loop alive while jobs are under way */
+  uv_thread_t threads[BK_POOL_THREADS];
+  unsigned nthreads, idle, queued, pending; /* pending: loop thread only */
+  bool stop;
+};
+
 struct bk_loop {
   uv_loop_t uv;
+  struct bk_pool pool;
   struct bk_wait *ready, **ready_tail;
   struct bk_loop_hook *hooks;
   unsigned nested; /* scheduler turns on the C stack */
@@ -58,14 +72,20 @@ bool bk_loop_turn(struct bk_loop *loop);
 /* A function run on a worker thread. Embed it first in a larger struct. */
 struct bk_job {
   struct bk_wait wait;
-  uv_work_t work;
+  struct bk_job *next;
   int (*run)(struct bk_job *job, struct bk_err *err); /* worker thread; 0 or -1 */
   void (*finished)(struct bk_job *job);               /* loop thread, after run; may be NULL */
   atomic_bool cancel;                                 /* run should look at it now and then */
   int rc;
   struct bk_err err;
 };
+/* Jobs are begun in order, up to BK_POOL_THREADS at once; one that waits for another one of the same
+ * loop could wait for ever. */
 int bk_job_start(struct bk_loop *loop, struct bk_job *job, struct bk_err *err) BK_WARN_UNUSED;
+
+/* For bk_loop_init and bk_loop_close; closing waits for the threads, with no job under way. */
+int bk_pool_init(struct bk_loop *loop, struct bk_err *err) BK_WARN_UNUSED;
+void bk_pool_close(struct bk_loop *loop);
 
 /* Progress that worker threads add to and Lua reads. */
 struct bk_counter {

@@ -34,6 +34,7 @@ struct scan {
   struct bk_scan_result *out;
   struct bk_statcache *cache;
   struct bk_arena arena;
+  struct bk_buf name; /* for cache_name */
   struct item **items;
   size_t n;
   size_t *first;       /* per root: index of its first item; one more at the end */
@@ -57,8 +58,10 @@ static const char *keep(struct scan *s, const char *text) {
 static const char *cache_name(struct scan *s, const struct bk_found *f, const char *dir) {
   const struct bk_selection *sel = &s->opts->sel;
   const char *layer = s->opts->owners ? bk_view_layer_path(sel->view, f->ent->layer) : "";
-  cleanup_free char *name = bk_asprintf("%s/%s%s%s", layer, dir, *dir ? "/" : "", f->name);
-  return keep(s, name);
+  const char *parts[] = {layer, "/", dir, *dir ? "/" : "", f->name};
+  bk_buf_reset(&s->name);
+  for (size_t i = 0; i < BK_ARRAY_LEN(parts); i++) bk_buf_adds(&s->name, parts[i]);
+  return bk_arena_strndup(&s->arena, s->name.p, s->name.len);
 }
 
 static bool second_link(struct scan *s, struct item *it, int layer) {
@@ -325,6 +328,7 @@ int bk_snapshot_scan(const struct bk_scan_opts *opts, struct bk_scan_result *out
   bk_statcache_free(s.cache);
   bk_map_free(&s.links);
   bk_arena_free(&s.arena);
+  bk_buf_free(&s.name);
   free(s.items);
   free(s.first);
   return rc;

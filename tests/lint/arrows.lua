@@ -27,9 +27,9 @@ local function includes_of(file)
   return list
 end
 
--- lua_NAME.[ch] and lua_NAME_*.[ch] are the binding of NAME; luakit and host are all binding.
+-- lua_NAME.[ch] and lua_NAME_*.[ch] are the binding of NAME; luakit, host and tools are all binding.
 local function is_binding(mod, name)
-  return mod == "luakit" or mod == "host" or name:match "^lua_" ~= nil
+  return mod == "luakit" or mod == "host" or mod == "tools" or name:match "^lua_" ~= nil
 end
 
 local function check_c(mod, name, may)
