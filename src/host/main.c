@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/fs.h"
+#include "host/alloc.h"
 #include "host/embedded.h"
 #include "host/modules.h"
 
@@ -138,28 +139,26 @@ static int run(lua_State *L) {
   return 1;
 }
 
-/* Frees nothing: the process ends. */
-static void *keep_memory(void *ud, void *p, size_t old, size_t size) {
+/* warn(…) as lua.c has it: off until warn("@on"). A message can come in pieces. */
+static void warning(void *ud, const char *text, int more) {
+  static bool on, within;
   (void)ud;
-  (void)old;
-  return size ? realloc(p, size) : NULL;
-}
-
-/* Runs finalizers and to-be-closed variables, without the work of giving memory back piece by piece. */
-static void close_state(lua_State *L) {
-#ifndef __SANITIZE_ADDRESS__
-  lua_setallocf(L, keep_memory, NULL);
-#else
-  (void)keep_memory;
-#endif
-  lua_close(L);
+  if (!within && !more && *text == '@') {
+    if (strcmp(text, "@on") == 0) on = true;
+    else if (strcmp(text, "@off") == 0) on = false;
+    return;
+  }
+  if (on) fprintf(stderr, "%s%s%s", within ? "" : "Lua warning: ", text, more ? "" : "\n");
+  within = more;
 }
 
 int main(int argc, char **argv) {
   setlocale(LC_CTYPE, "C.UTF-8");
   signal(SIGPIPE, SIG_IGN);
-  lua_State *L = luaL_newstate();
+  static struct bk_alloc memory;
+  lua_State *L = lua_newstate(bk_alloc, &memory);
   if (!L) return fprintf(stderr, "bakery: out of memory\n"), 1;
+  lua_setwarnf(L, warning, NULL);
   lua_gc(L, LUA_GCINC, 300, 400, 0);
   lua_gc(L, LUA_GCSTEP, -(FREE_KB)); /* the first collection starts after that much */
   lua_pushcfunction(L, traceback);
@@ -169,7 +168,8 @@ int main(int argc, char **argv) {
   int code = 1;
   if (lua_pcall(L, 2, 1, 1) == LUA_OK) code = (int)lua_tointeger(L, -1);
   else fprintf(stderr, "bakery: internal error: %s\n", lua_tostring(L, -1));
-  close_state(L);
+  memory.leaving = true; /* finalizers run; giving memory back piece by piece is not worth it */
+  lua_close(L);
   if (fflush(stdout)) {
     fprintf(stderr, "bakery: cannot write to standard output\n");
     if (code == 0) code = 1;

@@ -2,7 +2,8 @@
 local loop = require "bakery.loop"
 local commands = require "app.commands"
 local exit = require "app.cli.exit"
-local help = require "app.cli.help"
+local lazy = require "app.lazy"
+local help = lazy "app.cli.help"
 local options = require "app.cli.options"
 local parse = require "app.cli.parse"
 

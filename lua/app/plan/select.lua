@@ -1,10 +1,11 @@
 --- The one selector: which versions, variants, operating systems and platforms the filters leave.
 --- Every command selects through this module.
 local constraints = require "app.project.constraints"
-local devs = require "app.project.devs"
-local devspec = require "app.project.devspec"
-local expr = require "app.plan.expr"
-local matrix = require "app.project.matrix"
+local lazy = require "app.lazy"
+local devs = lazy "app.project.devs"
+local devspec = lazy "app.project.devspec"
+local expr = lazy "app.plan.expr"
+local matrix = lazy "app.project.matrix"
 local problems = require "app.project.problems"
 local regex = require "bakery.regex"
 local version = require "bakery.version"

@@ -6,9 +6,10 @@ local fs = require "bakery.fs"
 local json = require "bakery.json"
 local oci = require "bakery.oci"
 local fail = require "app.fail"
-local git = require "app.backend.embedded.git"
+local lazy = require "app.lazy"
+local git = lazy "app.backend.embedded.git"
 local images = require "app.backend.embedded.images"
-local fetch = require "app.backend.embedded.fetch"
+local fetch = lazy "app.backend.embedded.fetch"
 
 local M = {}
 

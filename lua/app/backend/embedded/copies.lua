@@ -5,13 +5,14 @@ local fs = require "bakery.fs"
 local snapshot = require "bakery.snapshot"
 local fail = require "app.fail"
 local contexts = require "app.backend.embedded.contexts"
-local git = require "app.backend.embedded.git"
+local lazy = require "app.lazy"
+local git = lazy "app.backend.embedded.git"
 local images = require "app.backend.embedded.images"
 local keys = require "app.backend.embedded.keys"
 local once = require "app.backend.embedded.once"
 local remote = require "app.backend.embedded.remote"
 local trace = require "app.backend.embedded.trace"
-local fetch = require "app.backend.embedded.fetch"
+local fetch = lazy "app.backend.embedded.fetch"
 
 local M = {}
 

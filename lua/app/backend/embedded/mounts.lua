@@ -8,7 +8,8 @@ local copies = require "app.backend.embedded.copies"
 local fail = require "app.fail"
 local images = require "app.backend.embedded.images"
 local once = require "app.backend.embedded.once"
-local secrets = require "app.backend.embedded.secrets"
+local lazy = require "app.lazy"
+local secrets = lazy "app.backend.embedded.secrets"
 local ssh = require "app.backend.embedded.ssh"
 
 local M = {}

@@ -5,14 +5,15 @@ local process = require "bakery.process"
 local sandbox = require "bakery.sandbox"
 local snapshot = require "bakery.snapshot"
 local task = require "bakery.task"
-local emulate = require "app.backend.embedded.emulate"
+local lazy = require "app.lazy"
+local emulate = lazy "app.backend.embedded.emulate"
 local fail = require "app.fail"
-local flat = require "app.backend.embedded.flat"
+local flat = lazy "app.backend.embedded.flat"
 local images = require "app.backend.embedded.images"
 local isolation = require "app.backend.embedded.isolation"
 local mounts = require "app.backend.embedded.mounts"
 local once = require "app.backend.embedded.once"
-local shell = require "app.backend.embedded.shell"
+local shell = lazy "app.backend.embedded.shell"
 
 local M = {}
 
