@@ -61,9 +61,10 @@ bool sandbox_recall(const char *dir, struct bk_sandbox_try *t) {
   ssize_t n = bk_read_full(fd, old, now.len + 31);
   if (n <= (ssize_t)now.len || memcmp(old, bk_buf_str(&now), now.len) != 0) return false;
   old[n] = 0;
-  int mode, overlay;
-  char end;
-  if (sscanf(old + now.len, "%d %d%c", &mode, &overlay, &end) != 3 || end != '\n' || mode != (int)t->mode) return false;
+  int mode, overlay, end = 0;
+  const char *result = old + now.len;
+  if (sscanf(result, "%d %d%n", &mode, &overlay, &end) != 2 || strcmp(result + end, "\n") != 0) return false;
+  if (mode != (int)t->mode) return false;
   *t = (struct bk_sandbox_try){.mode = t->mode, .usable = true, .overlay = overlay, .proc = -1, .net = -1};
   return true;
 }

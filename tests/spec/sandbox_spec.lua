@@ -552,6 +552,64 @@ describe("the end", function()
   end)
 end)
 
+-- A note with an errno for overlayfs where there is none shows whether it was believed.
+describe("what worked in a store", function()
+  local store = base .. "/noted"
+  local function overlay()
+    return output(child.command([[
+      local e = assert(require("bakery.sandbox").enter { dir = ... })
+      io.write(tostring(e.overlay), #e.tries, e.mode)
+    ]], store))
+  end
+  local function note(change)
+    local text = io.open(store .. "/tier"):read "a"
+    local changed = change(text)
+    assert.not_equal(text, changed)
+    write(store .. "/tier", changed)
+  end
+  local function no_overlay(text) return (text:gsub(" 0\n$", " 1\n")) end
+  local noted_it = function(name, fn)
+    it(name, usable and sandbox.probe { dir = base }.tries[1].overlay == true and fn
+      or function() pending("skipped: needs root and overlayfs") end)
+  end
+
+  before_each(function()
+    sh("rm -rf " .. store .. " && mkdir " .. store)
+    assert.equal("true1root", overlay())
+  end)
+
+  noted_it("is believed the next time", function()
+    note(no_overlay)
+    assert.equal("false1root", overlay())
+    assert.equal("tier", output("ls -A " .. store):match "^%s*(.-)%s*$")
+  end)
+
+  for name, change in pairs {
+    ["in another boot"] = function(t) return (t:gsub("\n%x", "\nx", 1)) end,
+    ["with other capabilities"] = function(t) return (t:gsub("(CapEff:%s+)%x", "%1e")) end,
+    ["in another namespace"] = function(t) return (t:gsub("\n%d+:%d+\n", "\n1:1\n", 1)) end,
+    ["cut short"] = function(t) return t:sub(1, -2) end,
+    ["with more behind it"] = function(t) return t .. ("x"):rep(100) end,
+    ["of another mode"] = function(t) return (t:gsub("%d 1\n$", "3 1\n")) end,
+  } do
+    noted_it("is tried again when the note is " .. name, function()
+      note(function(text) return change(no_overlay(text)) end)
+      assert.equal("true1root", overlay())
+    end)
+  end
+
+  noted_it("is tried again after an hour, and where the note is a link or somebody else's", function()
+    note(no_overlay)
+    sh("touch -d '61 minutes ago' " .. store .. "/tier")
+    assert.equal("true1root", overlay())
+    note(no_overlay)
+    sh("mv " .. store .. "/tier " .. base .. "/elsewhere && ln -s " .. base .. "/elsewhere " .. store .. "/tier")
+    assert.equal("true1root", overlay())
+    sh("rm " .. store .. "/tier && mv " .. base .. "/elsewhere " .. store .. "/tier && chown 65534 " .. store .. "/tier")
+    assert.equal("true1root", overlay())
+  end)
+end)
+
 describe("sandbox.enter", function()
   local ENTER = [[
     local sandbox, process = require "bakery.sandbox", require "bakery.process"
