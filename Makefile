@@ -33,6 +33,7 @@ USES_sign := json
 USES_snapshot := archive digest
 USES_soci := archive digest
 USES_store := digest
+MADE_sandbox := $(BUILD)/obj/filters.o
 LIBS_archive := -ldeflate -lz -lzstd -ldl
 LIBS_digest := -lcrypto
 LIBS_http := -ldl
@@ -66,7 +67,7 @@ all: build/bakery
 build/bakery: $(BUILD)/bakery
 	@mkdir -p build && ln -f $< $@ 2>/dev/null || cp -f $< $@
 
-$(BUILD)/bakery: $(HOST_OBJS) $(BUILD)/obj/embedded.o
+$(BUILD)/bakery: $(HOST_OBJS) $(BUILD)/obj/embedded.o $(MADE_sandbox)
 	$(Q)$(CC) $(SANFLAGS) -o $@ $^ $(HOST_LIBS) -Wl,--dynamic-list=src/host/exports.list -Wl,-z,now,-z,relro,--as-needed,--gc-sections
 
 $(BUILD)/obj/%.o: src/%.c Makefile
@@ -88,10 +89,19 @@ $(BUILD)/shipped.list: FORCE
 	@mkdir -p $(@D); echo '$(SHIPPED)' | cmp -s - $@ || echo '$(SHIPPED)' > $@
 FORCE:
 
+$(BUILD)/filters: src/tools/filters.c src/sandbox/sandbox_seccomp.c src/base/buf.c src/base/mem.c src/base/fs.c src/base/err.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -Isrc -D_GNU_SOURCE -std=c17 -O1 -o $@ $^ -l:libseccomp.a -lpthread
+$(BUILD)/filters.c: $(BUILD)/filters
+	$(BUILD)/filters $@
+$(BUILD)/obj/filters.o: $(BUILD)/filters.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
 # --- loadable modules for plain lua5.4 -----------------------------------------------------------
 so: $(patsubst %,$(BUILD)/so/bakery/%.so,$(MODULES)) ## native modules for plain lua5.4: build/release/so
 define SO_RULE
-$(BUILD)/so/bakery/$(1).so: $(sort $(COMMON_OBJS) $(patsubst src/%.c,$(BUILD)/obj/%.o,$(call srcs,$(1))) $(foreach u,$(USES_$(1)),$(call objs,$(u))))
+$(BUILD)/so/bakery/$(1).so: $(sort $(COMMON_OBJS) $(patsubst src/%.c,$(BUILD)/obj/%.o,$(call srcs,$(1))) $(foreach u,$(USES_$(1)),$(call objs,$(u)))) $(MADE_$(1))
 	@mkdir -p $$(@D)
 	$(Q)$(CC) -shared $(SANFLAGS) -o $$@ $$^ $(sort -luv -lpthread $(LIBS_$(1)) $(foreach u,$(USES_$(1)),$(LIBS_$(u))))
 endef
@@ -99,7 +109,7 @@ $(foreach m,$(MODULES),$(eval $(call SO_RULE,$(m))))
 
 # --- C unit tests (tests/unit/test_NAME.c) and fuzz drivers (tests/fuzz/fuzz_NAME.c) -------------
 # One archive of every core and binding, so that each test links only what it names.
-$(BUILD)/libbakery.a: $(filter-out $(BUILD)/obj/host/main.o,$(HOST_OBJS))
+$(BUILD)/libbakery.a: $(filter-out $(BUILD)/obj/host/main.o,$(HOST_OBJS)) $(MADE_sandbox)
 	@rm -f $@; $(AR) rcs $@ $^
 
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))

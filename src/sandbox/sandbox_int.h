@@ -124,7 +124,17 @@ int sandbox_openat2(int dirfd, const char *path, int flags, unsigned long resolv
 int sandbox_caps_bound(uint64_t keep);
 int sandbox_caps_set(uint64_t keep);
 
-/* The filter for these choices, built once per process; *out stays valid for ever. */
+/* Filters that are part of the program (src/tools/filters.c). */
+struct sandbox_filter {
+  uint64_t caps;
+  bool single;
+  unsigned short len;
+  const struct sock_filter *code;
+};
+extern const struct sandbox_filter sandbox_filters[];
+extern const size_t sandbox_filter_count;
+
+/* The filter for these choices, one of the program's or built once per process; *out stays valid for ever. */
 int sandbox_seccomp(uint64_t caps, bool single, struct sock_fprog *out, struct bk_err *err);
 
 /* cgroup.procs of the group whose members can open the usual devices only; a new descriptor, or -1 when

@@ -7,7 +7,7 @@ local ALLOWED = {
   process = { "base", "loop" }, http = { "base", "loop" }, archive = { "base", "digest" },
   snapshot = { "base", "digest", "archive" }, sandbox = { "base", "process" }, store = { "base", "digest" },
   sign = { "base", "json" }, soci = { "base", "digest", "archive" },
-  oci = { "base", "http", "json", "digest", "archive" }, host = { "base", "luakit" }, tools = { "base" },
+  oci = { "base", "http", "json", "digest", "archive" }, host = { "base", "luakit" }, tools = { "base", "sandbox" },
 }
 local BINDING = { luakit = true, loop = true, base = true }
 
