@@ -74,7 +74,7 @@ static unsigned id(lua_State *L, int idx, const char *name) {
 
 static void read_mount(lua_State *L, struct start *s, int idx, struct bk_sandbox_mount *m) {
   static const char *const names[] = {"type", "target", "source", "subpath", "data", "ro",
-                                      "size", "mode",   "uid",    "gid",     NULL};
+                                      "size", "mode",   "uid",    "gid",     "lowers", NULL};
   luaL_checktype(L, idx, LUA_TTABLE);
   bk_opts(L, idx, names);
   const char *type = bk_opt_need_str(L, idx, "type", NULL);
@@ -101,8 +101,14 @@ static void read_mount(lua_State *L, struct start *s, int idx, struct bk_sandbox
     m->ndata = n;
     return;
   }
+  if (strcmp(type, "layers") == 0) {
+    m->type = BK_MOUNT_LAYERS;
+    m->lowers = copy_list(L, s, idx, "lowers", &m->nlowers);
+    if (!m->nlowers) luaL_error(L, "mount '%s': type layers needs lowers", m->target);
+    return;
+  }
   if (strcmp(type, "bind") != 0 && strcmp(type, "cache") != 0 && strcmp(type, "secret") != 0)
-    luaL_error(L, "mount '%s': unknown type '%s' (bind, cache, tmpfs, secret)", m->target, type);
+    luaL_error(L, "mount '%s': unknown type '%s' (bind, cache, layers, tmpfs, secret)", m->target, type);
   if (!m->source) luaL_error(L, "mount '%s': type %s needs a source", m->target, type);
   m->type = BK_MOUNT_BIND;
   m->ro = m->ro || strcmp(type, "secret") == 0;

@@ -68,13 +68,15 @@ size_t bk_sandbox_subids(const char *text, const char *user, unsigned uid, struc
 
 /* --- running ----------------------------------------------------------------------------------- */
 
-enum bk_sandbox_mount_type { BK_MOUNT_BIND, BK_MOUNT_TMPFS, BK_MOUNT_SECRET };
+enum bk_sandbox_mount_type { BK_MOUNT_BIND, BK_MOUNT_TMPFS, BK_MOUNT_SECRET, BK_MOUNT_LAYERS };
 
 struct bk_sandbox_mount {
   enum bk_sandbox_mount_type type;
   const char *target;         /* absolute, inside */
   const char *source;         /* bind: host path */
-  const char *subpath;        /* bind: below source, resolved inside it; or NULL */
+  const char *subpath;        /* bind, layers: below source or the layers, resolved inside; or NULL */
+  const char *const *lowers;  /* layers: lowest first; shown as one tree, always read-only */
+  size_t nlowers;
   const char *data;           /* secret: its bytes; the file exists nowhere else */
   size_t ndata;
   uint64_t size;              /* tmpfs: bytes, 0 = half of the memory */

@@ -230,6 +230,7 @@ static int (*const steps[OP_COUNT])(struct plan *p, const struct op *op) = {
     [OP_SUPPORT] = sandbox_do_support,
     [OP_FILE] = sandbox_do_file,
     [OP_EMPTY] = sandbox_do_empty,
+    [OP_LAYERS] = sandbox_do_layers,
     [OP_MOUNT] = sandbox_do_mount,
     [OP_BIND] = sandbox_do_bind,
     [OP_NODE] = sandbox_do_node,

@@ -18,6 +18,7 @@ enum op_kind {
   OP_SUPPORT,  /* tmpfs for our own files, over the host path `path` */
   OP_FILE,     /* data -> support file `source` */
   OP_EMPTY,    /* support directory `source`, and an empty file */
+  OP_LAYERS,   /* the layers of `mount` over the new support directory `source` */
   OP_MOUNT,    /* new file system `fstype` with `conf` at `path`; not allowed: the host's `source` */
   OP_BIND,     /* host path or support file `source` at `path` */
   OP_NODE,     /* character device `path` */
@@ -57,6 +58,8 @@ struct op {
   unsigned mode, uid, gid, dev;
   const char *data;
   size_t ndata;
+  const struct bk_sandbox_mount *mount; /* OP_LAYERS */
+  int *fds;                /* OP_LAYERS: room for its lowers and one more */
 };
 
 struct plan {
@@ -102,6 +105,7 @@ int sandbox_do_scratch(struct plan *p, const struct op *op);
 int sandbox_do_support(struct plan *p, const struct op *op);
 int sandbox_do_file(struct plan *p, const struct op *op);
 int sandbox_do_empty(struct plan *p, const struct op *op);
+int sandbox_do_layers(struct plan *p, const struct op *op);
 int sandbox_do_mount(struct plan *p, const struct op *op);
 int sandbox_do_bind(struct plan *p, const struct op *op);
 int sandbox_do_node(struct plan *p, const struct op *op);

@@ -228,6 +228,41 @@ static int overlay_classic(struct plan *p, const int *fds, int upper, int work, 
   return mount("overlay", p->spec->work, "overlay", p->devices ? 0 : MS_NODEV, o);
 }
 
+static int new_dir(int parent, const char *name) {
+  if (mkdirat(parent, name, 0555) && errno != EEXIST) return -1;
+  return openat(parent, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Without an upper directory, so read-only; an empty lowest one, because there must be two. At most 128 of
+ * them: a page of options is enough. */
+static int mount_layers(const struct op *op, int at, int count, const char *extra) {
+  char options[4096], target[FD_PATH];
+  size_t used = (size_t)snprintf(options, sizeof options, "%s,lowerdir=", extra);
+  for (int i = count; i-- > 0 && used < sizeof options;)
+    used += (size_t)snprintf(options + used, sizeof options - used, "/proc/self/fd/%d%s", op->fds[i], i ? ":" : "");
+  if (used >= sizeof options) return errno = E2BIG, -1;
+  fd_path(target, at);
+  return mount("overlay", target, "overlay", MS_RDONLY | MS_NODEV, options);
+}
+
+int sandbox_do_layers(struct plan *p, const struct op *op) {
+  const struct bk_sandbox_mount *m = op->mount;
+  int count = 0, rc = -1, at = new_dir(p->support_fd, op->source);
+  op->fds[count++] = new_dir(p->support_fd, ".lowest");
+  for (size_t i = 0; i < m->nlowers; i++) op->fds[count++] = open(m->lowers[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+  bool open_all = at >= 0;
+  for (int i = 0; i < count; i++) open_all = open_all && op->fds[i] >= 0;
+  if (open_all) {
+    bool user = p->spec->userxattr;
+    rc = mount_layers(op, at, count, user ? "userxattr,index=off,xino=off"
+                                          : "index=off,xino=off,metacopy=off,redirect_dir=off");
+    if (rc && errno == EINVAL) rc = mount_layers(op, at, count, user ? "userxattr" : "index=off");
+  }
+  for (int i = 0; i < count; i++) keep_errno_close(op->fds[i]);
+  keep_errno_close(at);
+  return rc ? fail_at(p, m->target, "overlay") : 0;
+}
+
 static int set_string(int fs, const char *key, const char *value) {
   return fsconfig(fs, FSCONFIG_SET_STRING, key, value, 0);
 }
@@ -367,10 +402,10 @@ int sandbox_do_mount(struct plan *p, const struct op *op) {
 
 static int open_source(struct plan *p, const struct op *op) {
   unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
-  if (op->support) return open_tree(p->support_fd, op->source, flags | AT_SYMLINK_NOFOLLOW);
+  if (op->support && !op->subpath) return open_tree(p->support_fd, op->source, flags | AT_SYMLINK_NOFOLLOW);
   if (!op->subpath) return open_tree(AT_FDCWD, op->source, flags | AT_RECURSIVE);
   /* What is below may be written by another box right now: resolve once, clone what was found. */
-  int base = open(op->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int base = openat(op->support ? p->support_fd : AT_FDCWD, op->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (base < 0) return -1;
   int sub = in_root(base, op->subpath, O_PATH), tree = -1;
   if (sub >= 0) tree = open_tree(sub, "", flags | AT_RECURSIVE | AT_EMPTY_PATH);

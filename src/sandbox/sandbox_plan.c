@@ -123,6 +123,12 @@ static void add_mount(struct plan *p, const struct bk_sandbox_mount *m, size_t i
   if (m->type == BK_MOUNT_BIND) {
     add(p, (struct op){.kind = OP_BIND, .path = m->target, .source = m->source, .subpath = m->subpath,
                        .attrs = ro});
+  } else if (m->type == BK_MOUNT_LAYERS) {
+    const char *name = copyf(p, "layers%zu", index);
+    add(p, (struct op){.kind = OP_LAYERS, .path = m->target, .source = name, .mount = m,
+                       .fds = bk_arena_alloc(&p->arena, (m->nlowers + 1) * sizeof(int))});
+    add(p, (struct op){.kind = OP_BIND, .path = m->target, .source = name, .support = true,
+                       .subpath = m->subpath ? m->subpath : "/", .attrs = ro | RDONLY});
   } else if (m->type == BK_MOUNT_TMPFS) {
     const char **c = conf(p, 2);
     c[0] = "mode";

@@ -65,6 +65,7 @@ static const char *const verbs[OP_COUNT] = {
     [OP_SUPPORT] = "mount support files",
     [OP_FILE] = "write support file",
     [OP_EMPTY] = "make empty directory",
+    [OP_LAYERS] = "mount layers",
     [OP_MOUNT] = "mount",
     [OP_BIND] = "bind",
     [OP_NODE] = "make device",

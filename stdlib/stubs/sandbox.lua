@@ -64,10 +64,11 @@ function M.devices_refused(dir) end
 function M.binfmt(line) end
 
 ---@class bakery.sandbox.mount
----@field type "bind"|"cache"|"tmpfs"|"secret"
+---@field type "bind"|"cache"|"layers"|"tmpfs"|"secret"
 ---@field target string absolute, inside
 ---@field source? string host path (bind, cache; secret without data)
----@field subpath? string below source, resolved inside it
+---@field subpath? string below source or the layers, resolved inside
+---@field lowers? string[] layers, lowest first: shown as one tree, read-only (layers; not in tier F)
 ---@field data? string content of a secret; it exists nowhere else
 ---@field ro? boolean
 ---@field size? integer bytes (tmpfs)

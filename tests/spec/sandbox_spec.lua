@@ -552,6 +552,34 @@ describe("the end", function()
   end)
 end)
 
+describe("layers as a mount", function()
+  local top = base .. "/over"
+  setup(function() sh(("rm -rf %s && mkdir -p %s/etc %s/d && echo new > %s/d/f && ln -s d %s/l && mknod %s/bin c 0 0")
+    :format(top, top, top, top, top, top)) end)
+
+  box_it("show one tree, what upper ones delete left out, and cannot be written", function()
+    local r = run("ls -A /m; cat /m/l/f; touch /m/x; ls -d /m/bin/sh", { mounts = { { type = "layers", target = "/m",
+      lowers = { image, top } } } })
+    assert.matches("\nd\n", "\n" .. r.out)
+    assert.matches("new", r.out)
+    assert.matches("touch: /m/x: Read%-only file system", r.out)
+    assert.matches("ls: /m/bin/sh: No such file", r.out)
+  end)
+
+  box_it("begin at a path that is resolved inside, be it a file", function()
+    local r = run("cat /m/f /file", { mounts = { { type = "layers", target = "/m", lowers = { top }, subpath = "l" },
+      { type = "layers", target = "/file", lowers = { image, top }, subpath = "/../l/f" } } })
+    assert.equal("new\nnew\n", r.out)
+  end)
+
+  box_it("that are not there stop the start", function()
+    local _, err = start { argv = { "/bin/true" }, mounts = { { type = "layers", target = "/m", lowers = { base .. "/none" } } } }
+    assert.equal("sandbox: mount layers (overlay) '/m': No such file or directory", tostring(err))
+    assert.error_matches(function() start { argv = { "/bin/true" }, mounts = { { type = "layers", target = "/m" } } } end,
+      "type layers needs lowers")
+  end)
+end)
+
 -- A note with an errno for overlayfs where there is none shows whether it was believed.
 describe("what worked in a store", function()
   local store = base .. "/noted"

@@ -91,6 +91,13 @@ end
 
 local function cache_id(step, m) return ((m.id or target_path(step, m)):gsub("[^%w._-]", "_")) end
 
+local function found_in(source, lowers, m)
+  local found = snapshot.lookup { lowers = lowers, path = m.source or "/" }
+  if found then return found end
+  fail.raise { class = "build", code = "snapshot.not_found", message = ("'%s' does not exist in %s"):format(m.source,
+    source.root and "the context" or "the image or stage") }
+end
+
 -- Copies what a mount selects to `dir`; returns the path of what is to be mounted.
 local function materialise(build, source, m, dir)
   local lowers = source.root and { source.root } or images.lowers(build, source.chain)
@@ -99,12 +106,7 @@ local function materialise(build, source, m, dir)
     ignore = source.ignore, epoch = build.epoch, stamp = copies.stamped(build, source), userxattr = build.userxattr,
     preserve_owner = source.preserve or false,
     rootless = build.rootless, unpack = false })
-  local found = snapshot.lookup { lowers = lowers, path = m.source or "/" }
-  if not found then
-    fail.raise { class = "build", code = "snapshot.not_found", message = ("'%s' does not exist in %s"):format(m.source,
-      source.root and "the context" or "the image or stage") }
-  end
-  return found.type == "dir" and dir or fs.join(dir, fs.basename(m.source))
+  return found_in(source, lowers, m).type == "dir" and dir or fs.join(dir, fs.basename(m.source))
 end
 
 -- A cache that is still empty begins with what from= names.
@@ -147,9 +149,17 @@ function make.cache(self, _, _, step, m)
     subpath = not m.from and m.source and m.source ~= "/" and m.source or nil, ro = m.ro or false }
 end
 
+-- What an image or stage has is shown as it is; a copy is made of what may be written to, of a context
+-- (which can change while it is looked at), and where layers cannot be mounted.
 function make.bind(self, build, where, step, m)
+  local source = contexts.source(build, where, m.from)
+  local lowers = not source.root and m.ro ~= false and not build.flat and images.lowers(build, source.chain) or {}
+  if #lowers > 0 then
+    found_in(source, lowers, m)
+    return { type = "layers", target = target_path(step, m), lowers = lowers, subpath = m.source }
+  end
   self.binds = self.binds + 1
-  local path = materialise(build, contexts.source(build, where, m.from), m, self.tmp .. "/bind" .. self.binds)
+  local path = materialise(build, source, m, self.tmp .. "/bind" .. self.binds)
   return { type = "bind", target = target_path(step, m), source = path, ro = m.ro ~= false }
 end
 
