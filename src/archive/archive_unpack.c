@@ -22,7 +22,15 @@ struct source {
   int64_t pos, size;   /* within the current file */
   const void *pending; /* block that comes after a hole */
   size_t pending_len;
+  uint64_t total, max; /* bytes so far, and how many there may be (0: any) */
 };
+
+static int count(struct source *s, uint64_t n, struct bk_err *err) {
+  s->total += n;
+  if (!s->max || s->total <= s->max) return 0;
+  return bk_fail(err, BK_BUILD, "archive.too_large", "archive is larger than %llu bytes when unpacked",
+                 (unsigned long long)s->max);
+}
 
 static void source_close(struct source *s) {
   if (s->a) s->lib->read_free(s->a);
@@ -127,6 +135,7 @@ static int source_data(void *ctx, const char **p, size_t *n, struct bk_err *err)
     }
   }
   if (!s->pending) return 0;
+  if (count(s, s->pending_len, err)) return -1;
   *p = s->pending;
   *n = s->pending_len;
   s->pos += (int64_t)*n;
@@ -190,12 +199,13 @@ static int check_digest(const char *file, const char *want, struct bk_err *err) 
 static int unpack_into(const struct bk_unpack_opts *o, int fd, int dir,
                        struct bk_unpack_result *out, struct bk_err *err) {
   struct bk_extract_opts xo = {.rootfd = dir, .rootless = o->rootless, .owner = o->owner};
-  struct source s = {0};
+  struct source s = {.max = o->max_size};
   struct bk_extractor *x = bk_extract_new(&xo);
   struct bk_tar_entry e;
   int rc = source_open(&s, fd, err);
   while (rc == 0 && (rc = source_next(&s, &e, err)) == 1) {
-    rc = bk_extract_entry(x, &e, source_data, &s, err);
+    rc = count(&s, 512, err);
+    if (rc == 0) rc = bk_extract_entry(x, &e, source_data, &s, err);
     out->entries++;
     if (rc == 0 && o->cancel && atomic_load(o->cancel))
       rc = bk_fail(err, BK_BUILD, "cancelled", "cancelled");

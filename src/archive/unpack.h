@@ -15,6 +15,7 @@ struct bk_unpack_opts {
   const char *digest;     /* expected digest of the file, or NULL */
   int64_t owner;          /* as in bk_extract_opts */
   bool rootless;
+  uint64_t max_size; /* bytes of content and 512 per entry, more is archive.too_large; 0 = any */
   const atomic_bool *cancel;
 };
 struct bk_unpack_result {

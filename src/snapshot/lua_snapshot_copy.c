@@ -34,6 +34,8 @@ struct copy_job {
   size_t n_inlines;
   bool link, preserve, unpack, rootless, has_epoch, stamp;
   int64_t epoch, now;
+  uint64_t unpack_max;
+  double unpack_ratio;
   struct bk_copy_result copied;
 };
 
@@ -245,6 +247,8 @@ static int copy_run(struct bk_job *job, struct bk_err *err) {
       .chmod = j->chmod,
       .preserve_owner = j->preserve,
       .unpack = j->unpack,
+      .unpack_max = j->unpack_max,
+      .unpack_ratio = j->unpack_ratio,
       .rootless = j->rootless,
       .epoch = j->has_epoch ? &j->epoch : NULL,
       .stamp = j->stamp,
@@ -298,6 +302,8 @@ static void copy_flags(lua_State *L, struct copy_job *j) {
   j->link = bk_opt_bool(L, 1, "link", false);
   j->preserve = bk_opt_bool(L, 1, "preserve_owner", false);
   j->unpack = bk_opt_bool(L, 1, "unpack", false);
+  j->unpack_max = (uint64_t)bk_opt_int(L, 1, "unpack_max", 0);
+  j->unpack_ratio = bk_opt_num(L, 1, "unpack_ratio", 0);
   j->rootless = bk_opt_bool(L, 1, "rootless", false);
   (void)bk_opt_bool(L, 1, "userxattr", false); /* no whiteout or opaque mark is ever needed */
   j->stamp = bk_opt_bool(L, 1, "stamp", false);
@@ -311,7 +317,7 @@ static int l_copy(lua_State *L) {
   static const char *const names[] = {
       "from",  "sources", "dest", "lowers", "upper", "chown",          "chmod",     "ignore",
       "excludes", "link", "unpack", "inline", "epoch", "preserve_owner", "userxattr", "now",
-      "rootless", "expect", "cache", "reuse", "includes", "stamp", NULL};
+      "rootless", "expect", "cache", "reuse", "includes", "stamp", "unpack_max", "unpack_ratio", NULL};
   static const char *const from_names[] = {"root", "lowers", NULL};
   struct bk_err err;
   luaL_checktype(L, 1, LUA_TTABLE);

@@ -40,6 +40,7 @@ function archive.pack(opts) end
 ---@field uid? integer owner of everything instead of the archive's
 ---@field gid? integer default: uid
 ---@field rootless? boolean device nodes are errors
+---@field max_size? integer bytes of content (and 512 per entry) that there may be
 
 --- Unpacks a tar (plain, gzip, bzip2, xz, zstd) into a directory, which is created when missing.
 --- Never writes outside it: symlinks on the way resolve inside, ".." is refused, "/" is the
@@ -47,7 +48,7 @@ function archive.pack(opts) end
 ---@param opts bakery.archive.unpack_options
 ---@return { entries: integer }|nil
 ---@return table? err archive.escape, archive.bad_link, archive.bad_name, archive.device,
---- archive.malformed, archive.digest_mismatch, archive.no_libarchive, errno names
+--- archive.malformed, archive.too_large, archive.digest_mismatch, archive.no_libarchive, errno names
 function archive.unpack(opts) end
 
 --- Whether ADD would unpack a file, judged by its content.

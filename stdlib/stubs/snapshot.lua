@@ -119,7 +119,8 @@ function snapshot.scan(opts) end
 --- upper: string, chown?: string, chmod?: string, ignore?: string[], excludes?: string[], includes?: string[], link?: boolean,
 --- unpack?: boolean, inline?: { name: string, data: string, mode?: integer }[], epoch?: integer, now?: integer,
 --- preserve_owner?: boolean, rootless?: boolean, expect?: string, cache?: string, reuse?: string,
---- userxattr?: boolean, stamp?: boolean }
+--- userxattr?: boolean, stamp?: boolean, unpack_max?: integer, unpack_ratio?: number }
+--- unpack_max: bytes that an archive may have when unpacked; unpack_ratio: above 4 GiB also this many times its own size;
 --- dest: absolute, a trailing slash means a directory; lowers: the destination's layers; upper: new or
 --- empty; link: the layer stands alone; unpack: archives are unpacked (ADD); inline: heredocs; epoch: no
 --- later time is written, seconds; stamp: all times are the epoch, members of archives excepted; now: time of new directories; reuse: an earlier layer

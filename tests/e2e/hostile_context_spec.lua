@@ -31,6 +31,24 @@ describe("hostile contexts", function()
     assert.equal("outside-secret", fs.read(outside .. "/victim"))
   end
 
+  it("end archives that are bombs at a limit", function()
+    local store = world.tmp() .. "/store"
+    local dir = world.project { app = BASE .. "COPY t.tgz /kept.tgz\nADD t.tgz /x/\n" }
+    local many = world.project { app = BASE .. "ADD t.tar.xz /x/\n" }
+    sh(dir, "dd if=/dev/zero of=zeros bs=1M count=64 2>&1; tar -czf app/1.0.0/t.tgz zeros; rm zeros; mv app/1.0.0/t.tgz .")
+    sh(many, "mkdir m; cd m; seq 40000 | xargs touch; tar -cJf ../t.tar.xz .; cd ..; rm -r m")
+    for name, d in pairs { ["t.tgz"] = dir, ["t.tar.xz"] = many } do
+      local r = world.bakery({ "build", "-C", d, "--store", store, "--progress", "plain" }, { env = { BAKERY_LAYER_MAX = "16m" } })
+      assert.equal(1, r.code, r.stderr)
+      has(r.stderr, "unpack '" .. name .. "'")
+      has(r.stderr, "archive is larger than 16777216 bytes when unpacked")
+      has(r.stderr, "BAKERY_LAYER_MAX (64g)")
+      has(r.stderr, "Containerfile:")
+      assert.same({}, fs.list(store .. "/tmp"))
+    end
+    assert.equal(0, build(dir, nil, store).code)
+  end)
+
   it("lead nowhere with links and dots", function()
     for _, row in ipairs {
       { "ln -s OUT out", "COPY out/victim /x" }, { "ln -s OUT/victim out", "COPY out /x" }, { "ln -s OUT out", "COPY out /x" },

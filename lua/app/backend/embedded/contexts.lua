@@ -9,6 +9,7 @@ local fail = require "app.fail"
 local lazy = require "app.lazy"
 local git = lazy "app.backend.embedded.git"
 local images = require "app.backend.embedded.images"
+local limits = require "app.backend.embedded.limits"
 local fetch = lazy "app.backend.embedded.fetch"
 
 local M = {}
@@ -74,7 +75,11 @@ function make.http(build, where, value)
   local file = fetch.url(build, where, value)
   local dir = fail.check(build.store:tmpdir()) .. "/files"
   if fail.check_bool(archive.sniff(file.path)) then
-    fail.within(value, archive.unpack { file = file.path, dir = dir, uid = 0, gid = 0, rootless = build.rootless })
+    local size = fail.check(fs.stat(file.path)).size
+    local done, err = archive.unpack { file = file.path, dir = dir, uid = 0, gid = 0, rootless = build.rootless,
+      max_size = limits.layer_max(size) }
+    if err and err.code == "archive.too_large" then err.hint = limits.hint(size) end
+    fail.within(value, done, err)
   else
     fail.check(fs.mkdir(dir))
     fail.check(fs.copy(file.path, dir .. "/" .. file.name))

@@ -8,6 +8,7 @@ local contexts = require "app.backend.embedded.contexts"
 local lazy = require "app.lazy"
 local git = lazy "app.backend.embedded.git"
 local images = require "app.backend.embedded.images"
+local limits = require "app.backend.embedded.limits"
 local keys = require "app.backend.embedded.keys"
 local once = require "app.backend.embedded.once"
 local remote = require "app.backend.embedded.remote"
@@ -176,12 +177,15 @@ local function copy_group(build, step, group, inline, lowers, upper, tmp, reuse)
   local expect = #inline == 0 and source.root and group.expect or nil
   -- With --parents the destination is a directory, and the root's own metadata plays no part.
   local dest = step.parents and step.dest:gsub("/*$", "/") or step.dest
-  fail.check(snapshot.copy { from = from, sources = group.sources, includes = group.includes, dest = dest, lowers = lowers,
+  local max, ratio = limits.unpacked()
+  local done, err = snapshot.copy { from = from, sources = group.sources, includes = group.includes, dest = dest, lowers = lowers,
     upper = upper, chown = step.chown, chmod = step.chmod, ignore = source.ignore, excludes = step.excludes,
-    link = step.link or false, unpack = group.unpack or false, inline = inline, epoch = build.epoch,
+    link = step.link or false, unpack = group.unpack or false, unpack_max = max, unpack_ratio = ratio, inline = inline, epoch = build.epoch,
     stamp = M.stamped(build, source), rootless = build.rootless,
     preserve_owner = source.preserve or false, userxattr = build.userxattr, reuse = reuse, expect = expect,
-    cache = expect and build:stat_cache(source.root) })
+    cache = expect and build:stat_cache(source.root) }
+  if err and err.code == "archive.too_large" then err.hint = limits.hint() end
+  fail.check(done, err)
 end
 
 -- Each group on top of the ones before it, and all of them together as one layer.

@@ -249,8 +249,7 @@ local function unpack_layer(build, layer, lowers)
   local done, err = snapshot.apply { blob = blob, dir = tmp .. "/fs", diff_id = layer.diff_id, lowers = lowers,
     userxattr = build.userxattr, rootless = build.rootless, max_size = max }
   if err and err.code == "archive.too_large" then
-    err.hint = ("its blob has %d bytes; BAKERY_LAYER_MAX (64g) and BAKERY_LAYER_RATIO (1100) say how large layers may be unpacked")
-      :format(layer.blob.size or 0)
+    err.hint = limits.hint(layer.blob.size)
   end
   fail.within("unpack layer " .. layer.blob.digest, done, err)
   local path = fail.check(build.store:publish_layer(tmp .. "/fs", layer.diff_id,

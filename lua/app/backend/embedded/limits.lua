@@ -38,17 +38,33 @@ end
 
 local LAYER_MAX, LAYER_RATIO, LAYER_FLOOR = 64 << 30, 1100, 4 << 30
 
---- Bytes that a foreign layer may have as a tar: BAKERY_LAYER_MAX (64g), and where that is more than 4 GiB
---- at most BAKERY_LAYER_RATIO (1100) times its blob, which is more than gzip can do.
----@param blob_size integer|nil bytes of the blob
----@return integer
-function M.layer_max(blob_size)
+--- How large foreign layers and the archives of ADD may be when unpacked: BAKERY_LAYER_MAX (64g), and where
+--- that is more than 4 GiB at most BAKERY_LAYER_RATIO (1100) times their own size, more than gzip can do.
+---@return integer bytes
+---@return number ratio
+function M.unpacked()
   local size, ratio = setting "BAKERY_LAYER_MAX", setting "BAKERY_LAYER_RATIO"
   local max = size and M.size(size, "BAKERY_LAYER_MAX") or LAYER_MAX
   local times = ratio and tonumber(ratio) or not ratio and LAYER_RATIO
   if not times or times < 1 or times ~= times then
     fail.raise { class = "usage", code = "usage", message = "BAKERY_LAYER_RATIO: expected a number of at least 1, got '" .. ratio .. "'" }
   end
+  return max, times
+end
+
+--- The words for an error that says "too large".
+---@param size integer|nil bytes of the blob or archive
+---@return string
+function M.hint(size)
+  return ("%sBAKERY_LAYER_MAX (64g) and BAKERY_LAYER_RATIO (1100) say how large layers and archives may be unpacked")
+    :format(size and ("it has %d bytes; "):format(size) or "")
+end
+
+--- The same for one blob or archive.
+---@param blob_size integer|nil its bytes
+---@return integer
+function M.layer_max(blob_size)
+  local max, times = M.unpacked()
   if not blob_size or times * blob_size >= max then return max end
   return math.min(max, math.max(LAYER_FLOOR, math.floor(times * blob_size)))
 end
