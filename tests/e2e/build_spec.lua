@@ -183,6 +183,18 @@ CMD ["hello"]
     end
   end)
 
+  it("names each target's own line for a step that they share and that fails", function()
+    local text = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN echo seen once; exit 3\n"
+    local dir = world.project { one = text, two = "# two\n" .. text }
+    local r = build(dir)
+    assert.equal(1, r.code)
+    assert.truthy(r.stderr:find("one/1.0.0/Containerfile:4: RUN failed: exit code 3", 1, true), r.stderr)
+    assert.truthy(r.stderr:find("two/1.0.0/Containerfile:5: RUN failed: exit code 3", 1, true), r.stderr)
+    local _, outputs = r.stderr:gsub("%[[%w-]+%] | seen once", "")
+    assert.equal(1, outputs, r.stderr)
+    assert.truthy(r.stderr:find "hint: the step is the same as in %w+/1.0.0/Containerfile:%d, where its output is", r.stderr)
+  end)
+
   it("keeps going after a failed target, and stops with --fail-fast", function()
     local dir = world.project { bad = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN echo before; exit 7\n",
       good = "FROM scratch\nCOPY base/ /\n" }

@@ -2,6 +2,7 @@
 --- others, and its errors say where in the Containerfile they arose.
 local json = require "bakery.json"
 local loop = require "bakery.loop"
+local task = require "bakery.task"
 local fail = require "app.fail"
 local remote = require "app.backend.embedded.remote"
 
@@ -24,13 +25,24 @@ local function stored(build, key)
   if record and build.store:layer_dir(record.diff_id) then return record end
 end
 
+-- The error of a step that another target ran: at this one's place, without the output once more.
+local function of_another(err)
+  if type(err) ~= "table" or task.is_cancelled(err) then return err end
+  local mine = setmetatable({}, getmetatable(err))
+  for k, v in pairs(err) do mine[k] = v end
+  mine.where, mine.line, mine.path, mine.log = nil, nil, nil, nil
+  if err.where then mine.hint = "the step is the same as in " .. err.where .. ", where its output is" end
+  return mine
+end
+
 --- Looks the key up, here and in the target's remote caches, or runs `execute(tmpdir) -> record`
 --- once, in this process and in others.
 ---@return table record { key=, diff_id=, created=, seconds=, blob=, source= }
 ---@return boolean cached
 function M.run(build, where, key, execute)
-  local hit
-  local record, first = build.once:run("step:" .. key, function()
+  local hit, mine
+  local ok, record, first = pcall(build.once.run, build.once, "step:" .. key, function()
+    mine = true
     local found = stored(build, key)
     if found then
       hit = true
@@ -49,14 +61,15 @@ function M.run(build, where, key, execute)
     end
     local tmp = fail.check(build.store:tmpdir())
     local started = loop.now()
-    local ok, result = pcall(execute, tmp)
+    local done, result = pcall(execute, tmp)
     build.store:remove_tmp(tmp)
-    if not ok then error(result, 0) end
+    if not done then error(result, 0) end
     result.created = build.epoch or os.time()
     result.seconds = loop.now() - started
     fail.check(build.store:put_key(key, result))
     return result
   end)
+  if not ok then error(mine and record or of_another(record), 0) end
   record.key = key
   return record, hit or not first
 end
