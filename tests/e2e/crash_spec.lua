@@ -165,6 +165,39 @@ describe("a full disk", function()
   end)
 end)
 
+describe("a full disk under an output", function()
+  teardown(world.cleanup)
+
+  it("is named with the output, nothing half is left, and what was there stays", function()
+    if process.uid() ~= 0 then return pending("needs root") end
+    local mnt, store = world.tmp() .. "/small", world.tmp() .. "/store"
+    assert(fs.mkdir(mnt))
+    local dir = world.project { app = "FROM scratch\nCOPY blob /blob\n", small = "FROM scratch\nLABEL a=b\n" }
+    assert(process.run { cmd = { "dd", "if=/dev/urandom", "of=" .. dir .. "/blob", "bs=1M", "count=20" } })
+    world.run { "mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", mnt }
+    local ok, err = pcall(function()
+      local function build(image, spec)
+        return world.bakery { "build", "-C", dir, "--store", store, "--progress", "plain", "--image-name", "^" .. image .. "$",
+          "--output", spec }
+      end
+      for _, kind in ipairs { "oci", "docker-archive", "local", "tar" } do
+        local r = build("app", kind .. ":" .. mnt .. "/out")
+        assert.equal(6, r.code, r.stderr)
+        assert.truthy(r.stderr:find("write " .. kind .. ":" .. mnt .. "/out: ", 1, true), r.stderr)
+        assert.truthy(r.stderr:find("No space left on device", 1, true), r.stderr)
+        assert.same({}, fs.list(mnt))
+      end
+      assert.equal(0, build("small", "oci:" .. mnt .. "/kept").code)
+      local index = fs.read(mnt .. "/kept/index.json")
+      assert.equal(6, build("app", "oci:" .. mnt .. "/kept").code)
+      assert.equal(index, fs.read(mnt .. "/kept/index.json"))
+      assert.same({}, fs.list(store .. "/tmp"))
+    end)
+    world.run { "umount", mnt }
+    if not ok then error(err, 0) end
+  end)
+end)
+
 describe("results", function()
   teardown(world.cleanup)
   it("are written as each target ends", function()

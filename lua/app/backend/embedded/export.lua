@@ -1,9 +1,11 @@
 --- Where built images go besides the store and registries: layouts, archives, plain files, engines.
 local archive = require "bakery.archive"
 local fs = require "bakery.fs"
+local json = require "bakery.json"
 local oci = require "bakery.oci"
 local process = require "bakery.process"
 local snapshot = require "bakery.snapshot"
+local task = require "bakery.task"
 local fail = require "app.fail"
 local images = require "app.backend.embedded.images"
 local output = require "app.backend.embedded.output"
@@ -178,13 +180,28 @@ end
 
 local WRITERS = { oci = to_oci, ["docker-archive"] = to_docker_archive, ["local"] = to_local, tar = to_tar }
 
+-- Takes away a directory that a writer which failed has made, as far as there is nothing in it.
+local function remove_empty(kind, path)
+  if kind == "oci" then
+    local index = json.decode(fs.read(path .. "/index.json") or "{}") or {}
+    if #(index.manifests or {}) > 0 or not fs.remove(path .. "/blobs/sha256") then return end
+    for _, name in ipairs { "blobs", "index.json", "oci-layout" } do fs.remove(path .. "/" .. name) end
+  end
+  fs.remove(path)
+end
+
 --- Writes results to an --output.
 ---@param build table
 ---@param results table[]
 ---@param spec string see M.parse
 function M.write(build, results, spec)
   local kind, path = M.parse(spec)
-  WRITERS[kind](build, results, path)
+  local there = fs.stat(path, false)
+  local ok, err = pcall(WRITERS[kind], build, results, path)
+  if ok then return end
+  if not there and (kind == "oci" or kind == "local") then remove_empty(kind, path) end
+  if task.is_cancelled(err) then error(err, 0) end
+  fail.within(("write %s:%s"):format(kind, path), nil, err)
 end
 
 -- The result with the one platform that an engine of this machine can run.
