@@ -135,7 +135,7 @@ DEMO_PACKAGES := busybox-static
 TEST_PACKAGES := lua5.4 lua-busted lua-check lua-filesystem docker-registry skopeo umoci buildah podman \
   crun python3 python3-jinja2 python3-yaml python3-jsonschema mmdebstrap busybox-static uidmap libcap2-bin util-linux \
   apache2-utils openssl procps time attr curl shellcheck man-db bash-completion zsh fish gzip bzip2 \
-  xz-utils zstd tar qemu-user-static
+  xz-utils zstd tar qemu-user-static slirp4netns
 FUZZ_PACKAGES := clang llvm libclang-rt-14-dev
 
 # Installs what is missing; silent and offline when nothing is.

@@ -7,7 +7,7 @@ return recipe.new {
   needs = { "plan", "backend" },
   options = {
     { name = "reproducible", type = "flag", help = "as given to build" },
-    { name = "network", type = "enum", choices = { "host", "none" }, default = "host", help = "network of the checks" },
+    { name = "network", type = "enum", choices = { "host", "none", "private" }, default = "host", help = "network of the checks" },
     { name = "require", type = "flag", help = "a target without checks is a failure" },
   },
   steps = {

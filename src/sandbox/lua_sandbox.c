@@ -247,6 +247,10 @@ static void read_spec(lua_State *L, struct start *s) {
   read_groups(L, s);
   bk_opt_get(L, 1, "network");
   p->private_net = luaL_checkoption(L, -1, "host", nets) == 1;
+  lua_Integer netns = bk_opt_int(L, 1, "netns", 0);
+  luaL_argcheck(L, netns >= 0 && netns <= INT32_MAX && (!netns || p->private_net), 1,
+                "option 'netns': a descriptor, with network = \"none\"");
+  p->netns = (int)netns;
   bk_opt_get(L, 1, "security");
   p->security = (enum bk_sandbox_security)luaL_checkoption(L, -1, "default", levels);
   lua_pop(L, 2);
@@ -317,7 +321,7 @@ static int start_done(lua_State *L, struct bk_job *job) {
 static int l_spawn(lua_State *L) {
   static const char *const names[] = {
       "lowers",  "upper",    "work",   "argv",    "env",     "cwd",       "uid",        "gid",
-      "groups",  "hostname", "mounts", "network", "stdin",   "stdout",    "stderr",     "userxattr",
+      "groups",  "hostname", "mounts", "network", "netns", "stdin",   "stdout",    "stderr",     "userxattr",
       "security", "shm_size", "add_hosts", "resolv_conf", "limits", NULL};
   struct bk_err err;
   luaL_checktype(L, 1, LUA_TTABLE);

@@ -108,6 +108,14 @@ static int l_make_dev(lua_State *L) {
   return 2;
 }
 
+static int l_netns(lua_State *L) {
+  struct bk_err err;
+  int fd;
+  if (bk_sandbox_netns(&fd, &err)) return bk_lua_fail(L, &err);
+  lua_pushinteger(L, fd);
+  return 1;
+}
+
 static int l_probe(lua_State *L) {
   static const char *const names[] = {"dir", NULL};
   struct bk_sandbox_probe p;
@@ -140,7 +148,7 @@ static int l_probe(lua_State *L) {
 
 void bk_lua_sandbox_facts(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"probe", l_probe}, {"enter", l_enter}, {"subids", l_subids}, {"make_dev", l_make_dev},
+      {"probe", l_probe}, {"enter", l_enter}, {"subids", l_subids}, {"make_dev", l_make_dev}, {"netns", l_netns},
       {"binfmt", l_binfmt}, {"devices_refused", l_devices_refused}, {NULL, NULL}};
   luaL_setfuncs(L, functions, 0);
 }

@@ -58,6 +58,9 @@ enum bk_sandbox_mode bk_sandbox_mode(void);
 const char *bk_sandbox_mode_name(enum bk_sandbox_mode mode);
 char bk_sandbox_tier(enum bk_sandbox_mode mode);
 
+/* A new network namespace of our user namespace; it lives as long as the descriptor. */
+int bk_sandbox_netns(int *fd, struct bk_err *err) BK_WARN_UNUSED;
+
 struct bk_id_range {
   unsigned long first, count;
 };
@@ -105,6 +108,7 @@ struct bk_sandbox_spec {
   const struct bk_sandbox_mount *mounts;
   size_t nmounts;
   bool private_net, userxattr;
+  int netns;                  /* with private_net: descriptor of the namespace to join; 0: a new one */
   enum bk_sandbox_security security;
   uint64_t shm_size;
   const struct bk_sandbox_limit *limits;

@@ -46,6 +46,11 @@ static int do_hostname(struct plan *p, const struct op *op) {
   return sethostname(p->spec->hostname, strlen(p->spec->hostname));
 }
 
+static int do_netns(struct plan *p, const struct op *op) {
+  (void)op;
+  return setns(p->spec->netns, CLONE_NEWNET);
+}
+
 static int do_loopback(struct plan *p, const struct op *op) {
   (void)p, (void)op;
   int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -242,6 +247,7 @@ static int (*const steps[OP_COUNT])(struct plan *p, const struct op *op) = {
     [OP_PIVOT] = sandbox_do_pivot,
     [OP_CHROOT] = do_chroot,
     [OP_HOSTNAME] = do_hostname,
+    [OP_NETNS] = do_netns,
     [OP_LOOPBACK] = do_loopback,
     [OP_STDIO] = do_stdio,
     [OP_CLOSE] = do_close,

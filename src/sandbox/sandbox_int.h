@@ -30,6 +30,7 @@ enum op_kind {
   OP_PIVOT,
   OP_CHROOT, /* `path` becomes the root, without any mount */
   OP_HOSTNAME,
+  OP_NETNS, /* into the network namespace that the caller has made */
   OP_LOOPBACK,
   OP_STDIO,
   OP_CLOSE, /* every descriptor but the standard streams and the parent's pidfd */

@@ -198,6 +198,7 @@ void sandbox_plan(struct plan *p) {
   unsigned long ro = RDONLY | NOSUID | NODEV | NOEXEC;
   add_simple(p, OP_STDIO);
   if (p->group >= 0) add_simple(p, OP_GROUP);
+  if (s->private_net && s->netns) add_simple(p, OP_NETNS);
   add_simple(p, OP_PRIVATE);
   add_simple(p, s->nlowers ? OP_OVERLAY : OP_SCRATCH);
   add(p, (struct op){.kind = OP_SUPPORT, .path = s->upper});

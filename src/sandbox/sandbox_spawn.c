@@ -74,6 +74,7 @@ static const char *const verbs[OP_COUNT] = {
     [OP_MASK] = "mask",
     [OP_READONLY] = "make read-only",
     [OP_GROUP] = "join the device group",
+    [OP_NETNS] = "join the network namespace",
     [OP_PIVOT] = "change root",
     [OP_CHROOT] = "chroot",
     [OP_HOSTNAME] = "set host name",
@@ -168,7 +169,7 @@ pid_t sandbox_clone(struct plan *p, unsigned long flags, int *pidfd) {
 static int run_plan(struct plan *p, struct bk_sandbox_box *box, struct bk_err *err) {
   unsigned long flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | CLONE_NEWNS | CLONE_NEWPID |
                         CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-  if (p->spec->private_net) flags |= CLONE_NEWNET;
+  if (p->spec->private_net && !p->spec->netns) flags |= CLONE_NEWNET;
   if (p->group >= 0) flags &= ~(unsigned long)CLONE_NEWCGROUP;
   box->pid = sandbox_clone(p, flags, &box->pidfd);
   if (box->pid < 0 && errno == EINVAL) /* no cgroup namespaces */
@@ -201,7 +202,7 @@ static uint64_t chroot_caps(const char *dir) {
 static int check_chroot(const struct bk_sandbox_spec *s, struct bk_err *err) {
   const char *what = s->nlowers                                ? "layers"
                      : s->nmounts                              ? "mounts"
-                     : s->private_net                          ? "a network of its own (--network none)"
+                     : s->private_net                          ? "a network of its own"
                      : s->security == BK_SECURITY_INSECURE ? "security=insecure"
                                                                : NULL;
   if (!what) return 0;

@@ -46,6 +46,12 @@ function M.probe(opts) end
 ---@return table? err sandbox.isolation
 function M.enter(opts) end
 
+--- A new network namespace: for `netns` of spawn, and for whoever gives it a way out. It lives as long as
+--- the descriptor and the commands in it.
+---@return integer|nil descriptor to be closed with process.close_fd
+---@return table? err errno names
+function M.netns() end
+
 --- Fills a directory with what /dev has in a box, for commands in a chroot.
 ---@param dir string
 ---@return true|nil
@@ -88,6 +94,7 @@ function M.binfmt(line) end
 ---@field groups? integer[]
 ---@field hostname? string default "buildkitsandbox"
 ---@field network? "host"|"none" default "host"
+---@field netns? integer with "none": descriptor of a network namespace to join (sandbox.netns)
 ---@field mounts? bakery.sandbox.mount[]
 ---@field stdin? integer descriptor, default /dev/null
 ---@field stdout? integer descriptor, copied; default /dev/null

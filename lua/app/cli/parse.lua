@@ -9,10 +9,6 @@ end
 local SWITCH = { ["1"] = true, ["true"] = true, yes = true, on = true, ["0"] = false, ["false"] = false,
   no = false, off = false }
 
--- Values that people know from elsewhere and that are not to be had here: why, and what to do instead.
-local REFUSED = { network = { private = { "the builder sets up no bridge or pasta, so that a network of its own would have no way out",
-  "none takes the network away; host shares that of this machine or container" } } }
-
 local function convert(o, text)
   if o.type == "int" or o.type == "number" then
     local n = tonumber(text)
@@ -31,8 +27,6 @@ local function convert(o, text)
     return on
   elseif o.choices then
     for _, c in ipairs(o.choices) do if c:lower() == text:lower() then return c end end
-    local refused = (REFUSED[o.name] or {})[text:lower()]
-    if refused then return usage(("option '--%s': no %s here: %s"):format(o.name, text, refused[1]), refused[2]) end
     local near = options.nearest(text, o.choices)
     return usage(("option '--%s': expected %s, got '%s'"):format(o.name,
       table.concat(o.choices, "|"), text), near and ("did you mean '" .. near .. "'?"))

@@ -22,6 +22,7 @@ local TOOLS = {
     fix = "install goss or set GOSS_PATH" },
   { name = "hadolint", args = { "--version" }, env = "HADOLINT_PATH", use = "linting Containerfiles",
     fix = "install hadolint or set HADOLINT_PATH" },
+  { name = "slirp4netns", args = { "--version" }, use = "--network private", fix = "apt-get install slirp4netns" },
   { name = "skopeo", args = { "--version" }, use = "looking at pushed images", fix = "apt-get install skopeo" },
 }
 

@@ -132,7 +132,7 @@ M.list = {
   { name = "shell", group = "Daily work", summary = "open a shell in a throw-away copy of a built image",
     args = { { name = "TARGET", complete = "target" }, { name = "COMMAND", optional = true, many = true } },
     options = { { name = "user", type = "string", metavar = "USER", help = "instead of the image's" },
-      { name = "network", type = "enum", choices = { "host", "none" }, default = "host", help = "network of the shell" },
+      { name = "network", type = "enum", choices = { "host", "none", "private" }, default = "host", help = "network of the shell" },
       { name = "security", type = "enum", choices = { "default", "strict" }, default = "default",
         help = "strict: no-new-privileges" },
       { name = "image-platform", type = "string", metavar = "OS/ARCH", help = "of a target with several" } },

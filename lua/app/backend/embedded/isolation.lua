@@ -7,6 +7,8 @@ local sandbox = require "bakery.sandbox"
 local snapshot = require "bakery.snapshot"
 local store = require "bakery.store"
 local fail = require "app.fail"
+local lazy = require "app.lazy"
+local ways_out = lazy "app.backend.embedded.network"
 
 local M = {}
 
@@ -143,9 +145,12 @@ function M.check_run(build, where, step, network)
     refuse(what .. " is not possible here: " .. (best and best.why or "tier G (copy-only) was asked for"),
       best and best.fix or "leave --isolation out")
   end
-  if build.tier == "F" and network == "none" then
-    refuse((where and "RUN --network=none" or "--network none") .. " is not possible in tier F (chroot): there is no network namespace",
+  if build.tier == "F" and network ~= "host" then
+    refuse((where and "RUN --network=" or "--network ") .. network .. " is not possible in tier F (chroot): there is no network namespace",
       "leave it out, or see `bakery doctor` for what a higher tier needs")
+  end
+  if network == "private" and not process.which(ways_out.PROGRAM) then
+    refuse("--network private needs " .. ways_out.PROGRAM .. " as a way out of a network namespace, and it is not there", ways_out.HINT)
   end
 end
 

@@ -12,6 +12,7 @@ local flat = lazy "app.backend.embedded.flat"
 local images = require "app.backend.embedded.images"
 local isolation = require "app.backend.embedded.isolation"
 local mounts = require "app.backend.embedded.mounts"
+local network_of_its_own = lazy "app.backend.embedded.network"
 local once = require "app.backend.embedded.once"
 local shell = lazy "app.backend.embedded.shell"
 
@@ -120,6 +121,7 @@ function M.execute(build, where, step, chain, network, tmp)
     groups = user.groups, hostname = where.hostname, network = network, userxattr = build.userxattr,
     security = build.security, resolv_conf = build.resolv_conf, add_hosts = mounts.hosts(where.hosts),
     shm_size = mounts.shm(where.shm_size), limits = mounts.limits(where.ulimits) }
+  local _net <close> = network_of_its_own.apply(spec, tmp) -- luacheck: ignore
   local function spawn(root) return run_logged(build, where, step, spec, prepared.secrets, root) end
   local result
   if build.flat then
@@ -186,6 +188,7 @@ function M.in_copy(build, image, spec, start)
   end
   local ok, result = pcall(function()
     isolation.check_run(build, nil, nil, spec.network)
+    local _net <close> = network_of_its_own.apply(spec, tmp) -- luacheck: ignore
     if build.tier == "E" and spec.uid ~= 0 then
       build:warn("image", "tier E (rootless-single)", "there is one id only: the command runs as root of its sandbox, not as user "
         .. spec.uid)

@@ -18,9 +18,9 @@ local M = { located = once.located, copy = copies.copy, copy_source = copies.cop
 local function network_of(build, where, step)
   local usual = where.network and where.network ~= "default" and where.network or build.network
   local asked = step.network and step.network ~= "default" and step.network or usual
-  if asked == "host" and usual == "none" then
-    once.fail(where, step, { class = "usage", code = "build.network", message = "RUN --network=host in a build without network",
-      hint = "leave --network none away, or the flag" })
+  if asked == "host" and usual ~= "host" then
+    once.fail(where, step, { class = "usage", code = "build.network", message = "RUN --network=host in a build "
+      .. (usual == "none" and "without network" or "whose network is private"), hint = "leave --network " .. usual .. " away, or the flag" })
   end
   return asked
 end
