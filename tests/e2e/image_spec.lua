@@ -89,6 +89,28 @@ describe("bakery image", function()
     assert.matches("~ /bin/tool  content", r.stdout, 1, true)
   end)
 
+  it("copies all tags of a repository, or those that match", function()
+    local one = images.multi(c, repo, "v1", n)
+    local two = images.multi(c, repo, "v2", n + 1000)
+    ok { "image", "tag", repo .. ":v1", "latest" }
+    local dir = world.tmp()
+    local r = ok { "image", "copy", repo, repo .. "-all", "oci:" .. dir .. "/lay", "--all-tags" }
+    for tag, m in pairs { v1 = one, latest = one, v2 = two } do
+      assert.matches(repo .. "-all:" .. tag .. " " .. m.digest .. "\n", r.stdout, 1, true)
+      assert.equal(m.digest, json.decode(ok { "image", "manifest", "oci:" .. dir .. "/lay:" .. tag, "--json" }.stdout).digest)
+    end
+    assert.equal("latest\nv1\nv2\n", ok { "image", "ls", repo .. "-all" }.stdout)
+    local list = json.decode(ok { "image", "copy", "oci:" .. dir .. "/lay", repo .. "-some", "--all-tags", "--match", "^v", "--json" }.stdout)
+    assert.same({ "v1", "v2", two.digest }, { list[1].tag, list[2].tag, list[2].digest })
+    assert.equal("v1\nv2\n", ok { "image", "ls", repo .. "-some" }.stdout)
+    assert.matches("no tag matches", ok { "image", "copy", repo, repo .. "-none", "--all-tags", "--match", "^x" }.stderr)
+    for _, args in ipairs { { repo .. ":v1", repo .. "-x", "--all-tags" }, { repo, repo .. "-x:v1", "--all-tags" },
+      { repo .. ":v1", repo .. "-x:v1", "--match", "v" }, { repo, repo .. "-x", "--all-tags", "--match", "(" } } do
+      assert.equal(2, run({ "image", "copy", table.unpack(args) }).code, table.concat(args, " "))
+    end
+    assert.equal(1, run({ "image", "copy", repo .. "-missing", repo .. "-x", "--all-tags" }).code)
+  end)
+
   it("says what is wrong", function()
     for _, case in ipairs {
       { { "image", "copy", "a" }, 2, "missing argument" }, { { "image", "copy", "A B", "x" }, 2, "lower case" },

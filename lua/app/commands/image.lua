@@ -211,8 +211,28 @@ local function conflicting(values)
   end
 end
 
+-- Every tag of a repository.
+local function copy_tags(values, from, to)
+  local list = run(values, function(opts)
+    opts.platforms, opts.match = not values.all and values.platform or nil, values.match
+    opts.referrers, opts.force = values.referrers, values.force
+    return fail.check(image.copy_tags(from, to, opts))
+  end)
+  if values.json then
+    print_json(json.array(list))
+    return 0
+  end
+  for _, done in ipairs(list) do sum_up(values, done) end
+  if #list == 0 then say(values, from, values.match and ": no tag matches" or ": no tags") end
+  return 0
+end
+
 function M.copy(values)
   conflicting(values)
+  if values.match and not values.all_tags then
+    fail.raise { class = "usage", code = "usage", message = "--match goes with --all-tags" }
+  end
+  if values.all_tags then return copy_tags(values, values[1], table.move(values, 2, #values, 1, {})) end
   return copy(values, values[1], table.move(values, 2, #values, 1, {}))
 end
 

@@ -214,6 +214,41 @@ M.copy = fault.guarded(function(from, to, opts)
   end)
 end)
 
+local function without_name(spec)
+  local kind, text = place.parse(spec)
+  if (kind == "docker" or kind == "oci") and not text:match("[^/]*$"):find "[:@]" then return spec end
+  fault.raise { class = "usage", code = "image.place", message = spec .. ": expected a repository (HOST/NAME) or layout (oci:DIR) "
+    .. "without a tag" }
+end
+
+--- Copies all tags of a repository or layout, or those that match, as `copy` does each.
+---@param from string without a tag
+---@param to string|string[] repositories or layouts, without tags
+---@param opts? bakery.image.options|{ match?: string, platforms?: string[], referrers?: boolean, force?: boolean, dry_run?: boolean }
+--- match: regular expression
+---@return { tag: string, digest: string, destinations: bakery.image.copied[], rewritten: boolean }[]|nil sorted by tag
+---@return table? err
+M.copy_tags = fault.guarded(function(from, to, opts)
+  local o = settle(opts)
+  local regex = o.match and fault.check(require("bakery.regex").compile(o.match))
+  if type(to) ~= "table" then to = { to } end
+  for _, spec in ipairs { from, table.unpack(to) } do without_name(spec) end
+  local each, tags = {}, {}
+  for k, v in pairs(o) do if k ~= "match" then each[k] = v end end
+  for _, tag in ipairs(fault.check(M.tags(from, { client = o.client, sort = true }))) do
+    if not regex or regex:find(tag) then tags[#tags + 1] = tag end
+  end
+  -- Into a layout one after the other: it has one index.
+  local side_by_side = 4
+  for _, spec in ipairs(to) do if place.parse(spec) ~= "docker" then side_by_side = 1 end end
+  return task.map(tags, side_by_side, function(tag)
+    local targets = {}
+    for i, spec in ipairs(to) do targets[i] = spec .. ":" .. tag end
+    local done = fault.check(M.copy(from .. ":" .. tag, targets, each))
+    return { tag = tag, digest = done.digest, destinations = done.destinations, rewritten = done.rewritten }
+  end)
+end)
+
 --- Gives an image of a registry or layout more names in the same place.
 ---@param spec string
 ---@param tags string[] tags, or references in the same repository
