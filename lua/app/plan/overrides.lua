@@ -97,14 +97,19 @@ function set.label(target, list)
   for _, pair in ipairs(pairs_of("label", list)) do target.labels[pair[1]] = pair[2] end
 end
 
-function set.annotation(target, list)
-  local out = target.annotations or json.array {}
+-- Adds values of an option, each of which check(text) -> ok, problem must like, to a field of the target.
+local function add_checked(target, field, list, option, check, expected)
+  local out = target[field] or json.array {}
   for _, text in ipairs(list) do
-    local ok, problem = inputs.annotation(text)
-    if not ok then usage("annotation", text, "[LEVEL:]NAME=VALUE", problem) end
+    local ok, problem = check(text)
+    if not ok then usage(option, text, expected, problem) end
     out[#out + 1] = text
   end
-  target.annotations = out
+  target[field] = out
+end
+
+function set.annotation(target, list)
+  add_checked(target, "annotations", list, "annotation", inputs.annotation, "[LEVEL:]NAME=VALUE")
 end
 
 function set.add_host(target, list)
@@ -126,13 +131,7 @@ function set.shm_size(target, text)
 end
 
 function set.ulimit(target, list)
-  local out = target.ulimits or json.array {}
-  for _, text in ipairs(list) do
-    local limit, problem = inputs.ulimit(text)
-    if not limit then usage("ulimit", text, "NAME=SOFT[:HARD]", problem) end
-    out[#out + 1] = text
-  end
-  target.ulimits = out
+  add_checked(target, "ulimits", list, "ulimit", inputs.ulimit, "NAME=SOFT[:HARD]")
 end
 
 function set.no_cache_filter(target, list)

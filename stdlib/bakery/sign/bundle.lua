@@ -2,6 +2,7 @@
 --- sigstore bundle v0.3): made, and read with a reason for what is wrong. Nothing here talks to anybody.
 local json = require "bakery.json"
 local sign = require "bakery.sign"
+local at = require "bakery.sign.at"
 
 local M = {}
 
@@ -44,15 +45,6 @@ function M.make(key, payload)
     { "verificationMaterial", json.object { { "publicKey", json.object { { "hint", sign.base64(id) } } } } },
     { "dsseEnvelope", json.object { { "payload", sign.base64(payload) }, { "payloadType", M.PAYLOAD_TYPE },
       { "signatures", json.array { json.object { { "sig", sign.base64(signature) } } } } } } })
-end
-
--- Value at a path of names and numbers, nil when anything on the way is no table.
-local function at(t, ...)
-  for _, k in ipairs { ... } do
-    if type(t) ~= "table" then return nil end
-    t = t[k]
-  end
-  return t
 end
 
 local KNOWN = { ["application/vnd.dev.sigstore.bundle.v0.3+json"] = 3,

@@ -2,6 +2,7 @@
 --- the tag sha256-HEX.sig names.
 local json = require "bakery.json"
 local sign = require "bakery.sign"
+local at = require "bakery.sign.at"
 
 local M = {}
 
@@ -59,14 +60,6 @@ end
 function M.layer(payload, digest, signature)
   return json.object { { "mediaType", M.LAYER }, { "size", #payload }, { "digest", digest },
     { "annotations", json.object { { M.SIGNATURE, sign.base64(signature) } } } }
-end
-
-local function at(t, ...)
-  for _, k in ipairs { ... } do
-    if type(t) ~= "table" then return nil end
-    t = t[k]
-  end
-  return t
 end
 
 --- Checks a signature: over the payload, for the image, with the annotations.
