@@ -211,12 +211,13 @@ static bool push_reader(lua_State *L, int fd) {
   return false;
 }
 
-/* process.pipe() -> reader, write descriptor */
+/* process.pipe([path]) -> reader, write descriptor */
 static int l_pipe(lua_State *L) {
   int fds[2];
+  const char *path = luaL_optstring(L, 1, NULL);
   bk_lua_loop(L);
   luaL_checkstack(L, 8, NULL);
-  if (bk_process_pipe(fds)) return fail_errno(L, errno, "create a pipe");
+  if (path ? bk_process_fifo(path, fds) : bk_process_pipe(fds)) return fail_errno(L, errno, "create a pipe");
   if (!push_reader(L, fds[0])) {
     close(fds[1]);
     return 2;

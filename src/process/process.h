@@ -34,6 +34,8 @@ char *bk_process_which(const char *name, const char *path, const char *cwd);
 
 /* Both ends close-on-exec; -1 with errno. */
 int bk_process_pipe(int fds[2]);
+/* The same by a FIFO that is made at `path` for everybody to write to. */
+int bk_process_fifo(const char *path, int fds[2]);
 
 /* --- terminals ------------------------------------------------------------------------------- */
 

@@ -18,6 +18,18 @@
 
 int bk_process_pipe(int fds[2]) { return pipe2(fds, O_CLOEXEC); }
 
+int bk_process_fifo(const char *path, int fds[2]) {
+  if (mkfifo(path, 0666) || chmod(path, 0666)) return -1;
+  fds[0] = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fds[0] < 0) return -1;
+  fds[1] = open(path, O_WRONLY | O_CLOEXEC); /* there is a reader: does not wait */
+  if (fds[1] >= 0) return 0;
+  int e = errno;
+  close(fds[0]);
+  errno = e;
+  return -1;
+}
+
 /* --- finding ----------------------------------------------------------------------------------- */
 
 static int check_executable(const char *file) {

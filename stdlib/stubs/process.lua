@@ -97,10 +97,12 @@ function Reader:read_line() end
 
 function Reader:close() end
 
---- A pipe: a reader for us, a raw descriptor for somebody who writes (close it with close_fd).
+--- A pipe: a reader for us, a raw descriptor for somebody who writes (close it with close_fd). With a path
+--- it is a FIFO, made there, which everybody may open.
+---@param path? string
 ---@return bakery.process.reader|nil reader
 ---@return integer|table fd_or_err
-function M.pipe() end
+function M.pipe(path) end
 
 ---@param fd integer
 ---@return boolean|nil ok

@@ -404,6 +404,20 @@ describe("the privilege ladder", function()
     end)
   end
 
+  tier_it("gives a chroot names for its output, and what /proc says of the machine", function()
+    local own = world.project { app = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nUSER app\n"
+      .. "RUN echo by-name > /dev/stderr; echo also >> /dev/stdout; (echo twice > /dev/stdout) | cat; echo plain\n"
+      .. "USER root\nRUN grep -c ^processor /proc/cpuinfo; cat /proc/sys/kernel/ostype; test ! -e /proc/1 && ! echo x > /proc/version_of_mine/x\n" }
+    local out, store = world.tmp() .. "/out", world.tmp() .. "/store"
+    local r = world.bakery { "build", "-C", own, "--store", store, "--isolation", "chroot", "--progress", "plain", "--output", "local:" .. out }
+    assert.equal(0, r.code, r.stderr)
+    for _, line in ipairs { "by-name", "also", "twice", "plain", "Linux" } do
+      assert.truthy(r.stderr:find("| " .. line .. "\n", 1, true), line .. " is missing in\n" .. r.stderr)
+    end
+    for _, name in ipairs { "dev", "proc" } do assert.falsy(fs.exists(out .. "/" .. name), name) end
+    assert.same({}, fs.list(store .. "/tmp"))
+  end)
+
   tier_it("ends everything that a command in a chroot leaves behind", function()
     local marker = "77123" .. process.pid()
     local function living()

@@ -1,6 +1,7 @@
 --- RUN without overlayfs: in a plain tree of the image, whose changes are found by comparing metadata.
 --- A tree is kept for the next step of the same chain; layers that came in between are put on top.
 local fs = require "bakery.fs"
+local process = require "bakery.process"
 local sandbox = require "bakery.sandbox"
 local snapshot = require "bakery.snapshot"
 local fail = require "app.fail"
@@ -139,9 +140,38 @@ end
 
 local function depth(path) return select(2, path:gsub("/+[^/]", "")) end
 
+-- What /proc says of the machine, as it was when the command began; of processes there is nothing.
+local GENERAL = { "cpuinfo", "meminfo", "version", "filesystems", "loadavg", "uptime", "stat", "sys/kernel/osrelease", "sys/kernel/ostype",
+  "sys/kernel/version", "sys/kernel/hostname", "sys/kernel/ngroups_max", "sys/kernel/cap_last_cap", "sys/kernel/pid_max",
+  "sys/kernel/random/boot_id", "sys/vm/overcommit_memory", "sys/fs/file-max", "sys/fs/nr_open", "sys/net/core/somaxconn" }
+
+local function make_proc(dir)
+  for _, name in ipairs(GENERAL) do
+    local text, path = fs.read("/proc/" .. name), dir .. "/" .. name
+    if text then
+      fail.check(fs.mkdir(fs.dirname(path), { parents = true }))
+      fail.check(fs.write(path, text, { mode = 292 }))
+    end
+  end
+  fail.check(fs.mkdir(dir, { parents = true }))
+  fail.check(fs.write(dir .. "/mounts", "rootfs / rootfs rw 0 0\n", { mode = 292 }))
+end
+
+-- Without /proc/self nothing leads from /dev/stdout to the command's output: that is a FIFO, and these are names of it.
+---@return table { reader=, fd= }
+local function name_output(dev)
+  for _, name in ipairs { "/stdout", "/stderr" } do fail.check(fs.remove(dev .. name)) end
+  local reader, fd = process.pipe(dev .. "/stdout")
+  fail.check(reader, fd)
+  fs.link(dev .. "/stdout", dev .. "/stderr")
+  return { reader = reader, fd = fd }
+end
+
 --- Moves what the command should see into the tree (tier F).
 ---@return table placed to be restored
-local function place(build, where, step, tree, list, tmp)
+---@return table|nil output as name_output gives it, for commands whose output is one stream
+local function place(build, where, step, tree, job)
+  local list, tmp = job.mounts, job.tmp
   local dev = tmp .. "/dev"
   fail.check(fs.mkdir(dev))
   local _, missing = sandbox.make_dev(dev)
@@ -151,6 +181,8 @@ local function place(build, where, step, tree, list, tmp)
   end
   local items = write_hosts(build, where, tmp)
   table.insert(items, 1, { path = "/dev", source = dev })
+  make_proc(tmp .. "/proc")
+  table.insert(items, 1, { path = "/proc", source = tmp .. "/proc" })
   for i, m in ipairs(list) do
     items[#items + 1] = { path = m.target, source = source_of(build, where, step, m, tmp, i), at = i,
       uid = m.data and (m.uid or 0) or nil, gid = m.data and (m.gid or 0) or nil }
@@ -163,7 +195,10 @@ local function place(build, where, step, tree, list, tmp)
   for _, item in ipairs(items) do item.at = nil end
   note_caches(build, tree, items, tmp)
   fail.check(fs.mkdir(tmp .. "/aside"))
-  return fail.check(snapshot.place { tree = tree.path, aside = tmp .. "/aside", items = items })
+  local output = job.changes and name_output(dev) or nil
+  local placed, err = snapshot.place { tree = tree.path, aside = tmp .. "/aside", items = items }
+  if not placed and output then process.close_fd(output.fd) end
+  return fail.check(placed, err), output
 end
 
 --- Runs one command in a tree of the chain and leaves what it changed in `upper`.
@@ -183,8 +218,9 @@ function M.run(build, where, step, job)
     end
     local r
     if build.tier == "F" then
-      local placed <close> = place(build, where, step, tree, job.mounts, job.tmp)
-      r = job.spawn { upper = tree.path, work = job.tmp .. "/work", mounts = {} }
+      local moved, output = place(build, where, step, tree, job)
+      local placed <close> = moved
+      r = job.spawn { upper = tree.path, work = job.tmp .. "/work", mounts = {}, output = output }
       fail.check(placed:restore())
     else
       r = job.spawn { upper = tree.path, work = job.tmp .. "/work", mounts = job.mounts }

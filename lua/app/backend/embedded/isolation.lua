@@ -19,7 +19,7 @@ M.tiers = {
   C = "root in a user namespace of its own that has the same ids",
   D = "user namespace with subordinate ids",
   E = "user namespace with a single id: RUN sees every file as root's, and the owners that it sets are lost",
-  F = "chroot without namespaces or mounts: RUN has no /proc and shares network and process ids with this container",
+  F = "chroot without namespaces or mounts: RUN sees no processes in /proc and shares network and process ids with this container",
   G = "no RUN: FROM, COPY, ADD, WORKDIR and metadata only",
 }
 

@@ -73,9 +73,10 @@ end
 
 -- Starts the command of `spec` with the fields of its root and waits for it; its output goes to the log.
 local function run_logged(build, where, step, spec, secrets, root)
-  local reader, fd = process.pipe()
+  local reader, fd
+  if root.output then reader, fd = root.output.reader, root.output.fd else reader, fd = process.pipe() end
   local output <close> = fail.check(reader, fd) -- luacheck: ignore
-  for k, v in pairs(root) do spec[k] = v end
+  for k, v in pairs(root) do if k ~= "output" then spec[k] = v end end
   spec.stdout, spec.stderr = fd, fd
   local started, err = sandbox.spawn(spec)
   process.close_fd(fd)
