@@ -1,5 +1,6 @@
 #include "host/alloc.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,6 @@ void *bk_alloc(void *ud, void *p, size_t old, size_t size) {
 #endif
   if (!p) return !size ? NULL : size > LARGEST ? malloc(size) : take(a, class_of(size));
   if (!size) {
-    if (a->leaving) return NULL;
     if (old > LARGEST) free(p);
     else give(a, p, class_of(old));
     return NULL;

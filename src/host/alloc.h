@@ -2,7 +2,6 @@
 #ifndef BK_HOST_ALLOC_H
 #define BK_HOST_ALLOC_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 /* lua_Alloc; ud: one struct bk_alloc, zeroed, that lives as long as the state. Memory of small objects is
@@ -11,7 +10,6 @@ enum { BK_ALLOC_CLASSES = 128 };
 struct bk_alloc {
   void *free[BK_ALLOC_CLASSES];  /* per class: objects that were freed, linked through their first word */
   char *next, *end;  /* what is left of the newest block */
-  bool leaving;      /* the process ends: frees do nothing */
 };
 void *bk_alloc(void *ud, void *p, size_t old, size_t size);
 

@@ -8,13 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "host/alloc.h"
 #include "host/embedded.h"
 #include "host/modules.h"
 
-enum { FREE_KB = 16 << 10 };
+enum { FREE_KB = 16 << 10, RUNNING = -1 };
 
 const struct bk_embedded *bk_embedded_find(const char *name) {
   size_t lo = 0, hi = bk_embedded_count;
@@ -66,6 +67,12 @@ static int host_list(lua_State *L) {
   return 1;
 }
 
+static int flush(int code) {
+  if (fflush(stdout) == 0) return code;
+  fprintf(stderr, "bakery: cannot write to standard output\n");
+  return code ? code : 1;
+}
+
 /* bakery.x.y is stdlib/bakery/x/y.lua, app.x is lua/app/x.lua, or a folder's init.lua. */
 static int search_shipped(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
@@ -111,6 +118,28 @@ static int open_host(lua_State *L) {
   lua_pushliteral(L, BK_VERSION);
   lua_setfield(L, -2, "version");
   return 1;
+}
+
+/* Ends the process when the state's finalizers have run: the first object that got one is the last to be
+ * finalized. What follows, giving a hundred thousand objects back, is not worth it. */
+static int end_process(lua_State *L) {
+  const int *code = lua_touserdata(L, lua_upvalueindex(1));
+  if (*code != RUNNING) _exit(flush(*code)); /* else os.exit closes the state and knows a code of its own */
+  return 0;
+}
+
+static void end_with_finalizers(lua_State *L, int *code) {
+#ifndef __SANITIZE_ADDRESS__ /* it looks for leaks */
+  lua_newuserdatauv(L, 0, 0);
+  lua_createtable(L, 0, 1);
+  lua_pushlightuserdata(L, code);
+  lua_pushcclosure(L, end_process, 1);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  luaL_ref(L, LUA_REGISTRYINDEX);
+#else
+  (void)L, (void)code, (void)end_process;
+#endif
 }
 
 static int traceback(lua_State *L) {
@@ -161,18 +190,15 @@ int main(int argc, char **argv) {
   lua_setwarnf(L, warning, NULL);
   lua_gc(L, LUA_GCINC, 300, 400, 0);
   lua_gc(L, LUA_GCSTEP, -(FREE_KB)); /* the first collection starts after that much */
+  int code = RUNNING, ended = 1;
+  end_with_finalizers(L, &code);
   lua_pushcfunction(L, traceback);
   lua_pushcfunction(L, run);
   lua_pushinteger(L, argc);
   lua_pushlightuserdata(L, argv);
-  int code = 1;
-  if (lua_pcall(L, 2, 1, 1) == LUA_OK) code = (int)lua_tointeger(L, -1);
+  if (lua_pcall(L, 2, 1, 1) == LUA_OK) ended = (int)lua_tointeger(L, -1);
   else fprintf(stderr, "bakery: internal error: %s\n", lua_tostring(L, -1));
-  memory.leaving = true; /* finalizers run; giving memory back piece by piece is not worth it */
+  code = ended;
   lua_close(L);
-  if (fflush(stdout)) {
-    fprintf(stderr, "bakery: cannot write to standard output\n");
-    if (code == 0) code = 1;
-  }
-  return code;
+  return flush(code);
 }

@@ -25,6 +25,10 @@ describe("bakery lua", function()
     { "script arguments", { "-e", "y = 2", "s.lua", "-x", "z" }, script = "print(y, arg[0], arg[1], #arg, arg[-1], ...)" },
     { "an exit status", { "s.lua" }, script = "os.exit(7)" },
     { "os.exit(true)", { "s.lua" }, script = "io.write('out') os.exit(true)" },
+    { "os.exit that closes the state", { "s.lua" }, script = "setmetatable({}, { __gc = function() print 'gc' end }) io.write('out') os.exit(5, true)" },
+    { "finalizers and closers at the end", { "s.lua" }, script = "keep = setmetatable({}, { __gc = function() print 'gc' end }) "
+      .. "local t <close> = setmetatable({}, { __close = function() print 'closed' end }) print 'end'" },
+    { "warnings", { "s.lua" }, script = "warn 'off' warn '@on' warn('one ', 'two') warn '@off' warn 'off again'" },
     { "a failing script", { "s.lua" }, script = "error('no')" },
     { "a raised table", { "s.lua" }, script = "error({})" },
     { "a raised nil", { "s.lua" }, script = "error(nil)" },
