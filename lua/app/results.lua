@@ -14,7 +14,8 @@ local function state_dir() return require("app.config").state_dir() .. "/runs" e
 local function error_object(e)
   if type(e) ~= "table" then e = { message = tostring(e) } end
   return json.object { { "class", e.class or "build" }, { "code", e.code or "error" }, { "message", tostring(e.message) },
-    { "where", e.where or json.null }, { "log", e.log and json.array(e.log) or json.null } }
+    { "where", e.where or json.null }, { "log", e.log and json.array(e.log) or json.null },
+    { "needed_by", e.needed_by and #e.needed_by > 1 and json.array(e.needed_by) or nil } }
 end
 
 local function target_object(r)

@@ -186,8 +186,14 @@ CMD ["hello"]
   it("names each target's own line for a step that they share and that fails", function()
     local text = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN echo seen once; exit 3\n"
     local dir = world.project { one = text, two = "# two\n" .. text }
-    local r = build(dir)
+    local r = build(dir, { "--results", dir .. "/results.json" })
     assert.equal(1, r.code)
+    assert.truthy(r.stderr:find("also needed by one-1-0-0", 1, true) or r.stderr:find("also needed by two-1-0-0", 1, true), r.stderr)
+    for _, target in ipairs(json.decode(fs.read(dir .. "/results.json")).targets) do
+      local names = target.error.needed_by
+      table.sort(names)
+      assert.same({ "one-1-0-0", "two-1-0-0" }, names)
+    end
     assert.truthy(r.stderr:find("one/1.0.0/Containerfile:4: RUN failed: exit code 3", 1, true), r.stderr)
     assert.truthy(r.stderr:find("two/1.0.0/Containerfile:5: RUN failed: exit code 3", 1, true), r.stderr)
     local _, outputs = r.stderr:gsub("%[[%w-]+%] | seen once", "")

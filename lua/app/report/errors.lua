@@ -13,9 +13,16 @@ local function shell_text(cmd)
   return format.printable(table.concat(out, " "))
 end
 
+-- The other targets that have come to the step that failed.
+local function also_needed(e, target)
+  local others = {}
+  for _, uid in ipairs(target and e.needed_by or {}) do if uid ~= target then others[#others + 1] = uid end end
+  return #others > 0 and "  also needed by " .. table.concat(others, ", ")
+end
+
 --- Text of an error without trailing newline.
 ---@param e any
----@param opts table { color=, debug= }
+---@param opts table { color=, debug=, target=uid whose error it is }
 ---@return string
 function M.text(e, opts)
   if type(e) ~= "table" then return "bakery: " .. tostring(e) end
@@ -34,6 +41,7 @@ function M.text(e, opts)
     end
   end
   local out = { error_object.format(e, opts) }
+  out[#out + 1] = also_needed(e, opts.target) or nil
   if e.command then out[#out + 1] = "  command: " .. shell_text(e.command) end
   if e.log and #e.log > 0 then
     out[#out + 1] = #e.log == 1 and "  last line of output:" or ("  last %d lines of output:"):format(#e.log)

@@ -51,7 +51,7 @@ function handlers.target_done(self, e)
 end
 function handlers.target_failed(self, e)
   line(self.paint("red", "[" .. e.target .. "] failed"))
-  line(errors.text(e.error, { color = self.color }))
+  line(errors.text(e.error, { color = self.color, target = e.target }))
 end
 function handlers.push_started(self, e) line("[", e.target, "] push ", e.repository, " ", format.short(e.digest)) end
 function handlers.pushed_blob(self, e)

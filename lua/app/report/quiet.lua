@@ -9,7 +9,7 @@ function M.open(opts) return setmetatable({ color = opts.color }, Quiet) end
 
 function Quiet:event(e)
   if e.type == "target_failed" then
-    io.stderr:write("[", e.target, "] failed\n", errors.text(e.error, { color = self.color }), "\n")
+    io.stderr:write("[", e.target, "] failed\n", errors.text(e.error, { color = self.color, target = e.target }), "\n")
   elseif e.type == "failure" then
     io.stderr:write("bakery: ", e.text, "\n")
   elseif e.type == "test" and not e.ok then

@@ -35,12 +35,22 @@ local function of_another(err)
   return mine
 end
 
+-- The targets that came to a step, in the order in which they came.
+local function needed_by(build, where, key)
+  local list = build.needed[key] or {}
+  build.needed[key] = list
+  for _, uid in ipairs(list) do if uid == where.target then return list end end
+  list[#list + 1] = where.target
+  return list
+end
+
 --- Looks the key up, here and in the target's remote caches, or runs `execute(tmpdir) -> record`
 --- once, in this process and in others.
 ---@return table record { key=, diff_id=, created=, seconds=, blob=, source= }
 ---@return boolean cached
 function M.run(build, where, key, execute)
   local hit, mine
+  local targets = needed_by(build, where, key)
   local ok, record, first = pcall(build.once.run, build.once, "step:" .. key, function()
     mine = true
     local found = stored(build, key)
@@ -69,7 +79,10 @@ function M.run(build, where, key, execute)
     fail.check(build.store:put_key(key, result))
     return result
   end)
-  if not ok then error(mine and record or of_another(record), 0) end
+  if not ok then
+    if type(record) == "table" and not task.is_cancelled(record) then record.needed_by = record.needed_by or targets end
+    error(mine and record or of_another(record), 0)
+  end
   record.key = key
   return record, hit or not first
 end

@@ -26,7 +26,7 @@ end
 
 function M.open(text, opts)
   local handle, own = open_store(opts)
-  local build = { store = handle, client = place.client(opts), once = task.once(), cpus = process.cpus(), compression = "gzip",
+  local build = { store = handle, client = place.client(opts), once = task.once(), needed = {}, cpus = process.cpus(), compression = "gzip",
     level = output.level "gzip", emit = opts.emit or function() end }
   return setmetatable({ build = build, store = handle, own = own, name = text, text = "store:" .. text, files = {},
     manifests = {}, client = build.client }, Store)
