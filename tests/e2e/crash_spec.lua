@@ -172,7 +172,9 @@ describe("a full disk under an output", function()
     if process.uid() ~= 0 then return pending("needs root") end
     local mnt, store = world.tmp() .. "/small", world.tmp() .. "/store"
     assert(fs.mkdir(mnt))
-    local dir = world.project { app = "FROM scratch\nCOPY blob /blob\n", small = "FROM scratch\nLABEL a=b\n" }
+    local dir = world.project { app = "FROM scratch\nCOPY blob /blob\n", small = "FROM scratch\nLABEL a=b\n",
+      both = "FROM scratch\nCOPY first /first\nCOPY blob /blob\n" }
+    world.write(dir, { first = "fits\n" })
     assert(process.run { cmd = { "dd", "if=/dev/urandom", "of=" .. dir .. "/blob", "bs=1M", "count=20" } })
     world.run { "mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", mnt }
     local ok, err = pcall(function()
@@ -181,16 +183,22 @@ describe("a full disk under an output", function()
           "--output", spec }
       end
       for _, kind in ipairs { "oci", "docker-archive", "local", "tar" } do
-        local r = build("app", kind .. ":" .. mnt .. "/out")
-        assert.equal(6, r.code, r.stderr)
-        assert.truthy(r.stderr:find("write " .. kind .. ":" .. mnt .. "/out: ", 1, true), r.stderr)
-        assert.truthy(r.stderr:find("No space left on device", 1, true), r.stderr)
-        assert.same({}, fs.list(mnt))
+        for _, image in ipairs { "app", "both" } do
+          local r = build(image, kind .. ":" .. mnt .. "/out")
+          assert.equal(6, r.code, r.stderr)
+          assert.truthy(r.stderr:find("write " .. kind .. ":" .. mnt .. "/out: ", 1, true), r.stderr)
+          assert.truthy(r.stderr:find("No space left on device", 1, true), r.stderr)
+          assert.same({}, fs.list(mnt))
+        end
       end
       assert.equal(0, build("small", "oci:" .. mnt .. "/kept").code)
       local index = fs.read(mnt .. "/kept/index.json")
-      assert.equal(6, build("app", "oci:" .. mnt .. "/kept").code)
-      assert.equal(index, fs.read(mnt .. "/kept/index.json"))
+      local blobs = fs.list(mnt .. "/kept/blobs/sha256")
+      for _, image in ipairs { "app", "both" } do
+        assert.equal(6, build(image, "oci:" .. mnt .. "/kept").code)
+        assert.equal(index, fs.read(mnt .. "/kept/index.json"))
+        assert.same(blobs, fs.list(mnt .. "/kept/blobs/sha256"))
+      end
       assert.same({}, fs.list(store .. "/tmp"))
     end)
     world.run { "umount", mnt }

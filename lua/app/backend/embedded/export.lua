@@ -171,7 +171,14 @@ end
 local function to_oci(build, results, path)
   local layout = fail.within("write " .. path, oci.layout(path, { create = true }))
   local names = output.layout_names(results)
-  for _, result in ipairs(results) do output.to_layout(build, layout, build:finish(result), names) end
+  for _, result in ipairs(results) do
+    local added, index = {}, fs.read(path .. "/index.json")
+    local ok, err = pcall(function() output.to_layout(build, layout, build:finish(result), names, added) end)
+    if not ok then -- blobs that no manifest came to name
+      if fs.read(path .. "/index.json") == index then for _, blob in ipairs(added) do fs.remove(blob) end end
+      error(err, 0)
+    end
+  end
 end
 
 local function to_docker_archive(build, results, path)

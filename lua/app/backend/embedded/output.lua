@@ -147,10 +147,12 @@ end
 
 --- Adds a result's manifest (and index) to an OCI layout directory under its tags.
 ---@param names table as layout_names gives
-function M.to_layout(build, layout, result, names)
+---@param added string[] gets the paths of the blobs that were not there before
+function M.to_layout(build, layout, result, names, added)
   local function put(digest)
     if not layout:has_blob(digest) then
       fail.check(layout:put_blob { file = build.store:blob_path(digest), digest = digest, link = true })
+      added[#added + 1] = layout:blob_path(digest)
     end
   end
   for _, p in ipairs(result.platforms) do
