@@ -33,6 +33,32 @@ end
 local function has(text, part) assert.is_truthy(text:find(part, 1, true), "no '" .. part .. "' in\n" .. text) end
 local function lacks(text, part) assert.is_nil(text:find(part, 1, true), "'" .. part .. "' in\n" .. text) end
 
+describe("CopyIgnoredFile", function()
+  teardown(world.cleanup)
+
+  it("is said of sources that the ignore file leaves out, when asked for", function()
+    local function try(directive, source)
+      local dir = world.project { app = directive .. "FROM scratch AS made\nCOPY base /gone\nFROM scratch\nCOPY base/ /\n"
+        .. "COPY --from=made gone /g\nCOPY " .. source .. " /to/\n" }
+      world.write(dir, { [".dockerignore"] = "gone\n!gone/kept\n", ["gone/kept"] = "k", ["gone/other"] = "o", here = "h" })
+      return world.bakery { "build", "-C", dir, "--store", world.tmp() .. "/store", "--progress", "plain" }
+    end
+    local asked, said = "# check=experimental=CopyIgnoredFile\n", "COPY of '%s', which the ignore file of the context leaves out"
+    for _, source in ipairs { "./gone", "/gone/", "gone/other" } do
+      has(try(asked, source).stderr, "Containerfile:7: " .. said:format(source))
+    end
+    for _, source in ipairs { "gone/kept", "here", "." } do
+      local r = try(asked, source)
+      assert.equal(0, r.code, r.stderr)
+      lacks(r.stderr, "leaves out")
+    end
+    lacks(try("", "gone").stderr, "leaves out")
+    local r = try("# check=experimental=all;error=true\n", "gone")
+    assert.equal(1, r.code, r.stderr)
+    has(r.stderr, "error: " .. said:format "gone" .. " (CopyIgnoredFile)")
+  end)
+end)
+
 describe("RUN mounts", function()
   teardown(world.cleanup)
 

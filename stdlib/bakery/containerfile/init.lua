@@ -79,6 +79,9 @@ containerfile.url_filename = remote.filename
 ---Rules of BuildKit's linter: name -> true, or false for an experimental one.
 containerfile.checks = checks.rules
 
+---Whether a rule is to be reported under a plan's `check` options.
+containerfile.check_wanted = checks.wanted
+
 ---Names of all instructions, sorted.
 containerfile.instructions = grammar.names
 

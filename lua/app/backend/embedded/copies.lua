@@ -138,9 +138,22 @@ local function local_group(build, where, step, source, sources)
     digests = { { name = "", digest = found } } }
 end
 
+-- A source of the build context that its ignore file leaves out; the context's root is never meant.
+local function check_ignored(where, step, source, word)
+  if step.from or not source.ignore then return end
+  local path = fs.normalize("/" .. word):sub(2)
+  if path ~= "" and fail.check(snapshot.ignore(source.ignore)):match(path) then
+    where.check(step, "CopyIgnoredFile", ("%s of '%s', which the ignore file of the context leaves out"):format(
+      step.add and "ADD" or "COPY", word))
+  end
+end
+
 -- The sources of a step as groups, in their order.
 local function groups_of(build, where, step)
   local source = contexts.source(build, where, step.from)
+  for i, word in ipairs(step.sources) do
+    if not (step.remotes and step.remotes[i]) then check_ignored(where, step, source, word) end
+  end
   if step.parents then return parent_groups(build, where, step, source) end
   local groups, here = {}, {}
   local function flush()

@@ -133,7 +133,7 @@ function M.build(build, target, platform)
   local function warn(list)
     for _, w in ipairs(list or {}) do
       build:warn(target.uid, parsed.file .. ":" .. (w.line or 1), w.message, w.rule)
-      if plan.check.error and containerfile.checks[w.rule] then
+      if plan.check.error and containerfile.checks[w.rule] ~= nil then
         fail.raise { class = "build", code = "containerfile.check", where = parsed.file .. ":" .. (w.line or 1),
           line = w.line, path = parsed.path, message = ("%s (%s)"):format(w.message, w.rule),
           hint = "the file says `# check=error=true`: warnings are errors" }
@@ -152,6 +152,10 @@ function M.build(build, target, platform)
   -- What makes a step's key differ from those of earlier builds: nothing, or something new.
   function where.salt(step)
     if build.no_cache or target.no_cache or again[step.stage] then return build.fresh end
+  end
+  -- What only a look at the context can tell.
+  function where.check(step, rule, message)
+    if containerfile.check_wanted(plan.check, rule) then warn { { line = step.line, rule = rule, message = message } } end
   end
   function where.ssh_socket(id) return ssh.socket(build, where, id) end
 
