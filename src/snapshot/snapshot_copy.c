@@ -170,7 +170,7 @@ static int leave(void *ud, const struct bk_found *f, struct bk_err *err) {
 static int copy_tree(struct bk_copy *c, const struct bk_selection *sel, const struct bk_root *root,
                      bool keep, struct bk_err *err) {
   struct tree t = {.c = c, .sel = sel, .root = root, .keep = keep};
-  struct bk_visitor visitor = {visit, leave, &t};
+  struct bk_visitor visitor = {.visit = visit, .leave = leave, .ud = &t};
   int rc = bk_walk(sel, root, &visitor, err);
   tree_free(&t);
   bk_map_each(e, &c->links) free(e->value);

@@ -17,6 +17,7 @@
 #define THREADS 4
 #define WORTH_BYTES (4 << 20) /* a second thread pays from here on */
 #define WORTH_FILES 500
+#define WORTH_DIRS 8 /* in the root: from here on a second thread looks through half of them */
 
 struct item {
   const char *rel;   /* below the root; "" for a file that is the root */
@@ -41,6 +42,9 @@ struct scan {
   struct bk_map links; /* (layer, dev, ino) of files with several names -> first struct item */
   size_t pending;
   uint64_t pending_bytes;
+  struct part *parts; /* what other threads have collected; its items are among ours */
+  size_t nparts;
+  bool links_later; /* a part cannot tell which name of a file is the first */
   /* Shared by the hashing threads. */
   _Atomic size_t next;
   atomic_bool failed;
@@ -77,21 +81,25 @@ static bool second_link(struct scan *s, struct item *it, int layer) {
   return true;
 }
 
+static void add_item(struct scan *s, struct item *it) {
+  if ((s->n & (s->n + 1)) == 0)
+    s->items = bk_reallocarray(s->items, 2 * s->n + 2, sizeof *s->items);
+  s->items[s->n++] = it;
+}
+
 static int collect(void *ud, const struct bk_found *f, struct bk_err *err) {
   struct scan *s = ud;
   const struct bk_selection *sel = &s->opts->sel;
   mode_t type = f->ent->st.st_mode & S_IFMT;
   if (type == S_IFDIR && !*f->rel) return 0; /* the root directory itself is not copied */
   struct item *it = bk_arena_alloc(&s->arena, sizeof *it);
-  if ((s->n & (s->n + 1)) == 0)
-    s->items = bk_reallocarray(s->items, 2 * s->n + 2, sizeof *s->items);
-  s->items[s->n++] = it;
+  add_item(s, it);
   s->out->entries++;
   it->rel = keep(s, f->rel);
   it->st = f->ent->st;
   if (type != S_IFDIR) s->out->files++;
   if (type == S_IFREG) s->out->bytes += (uint64_t)it->st.st_size;
-  if (second_link(s, it, f->ent->layer)) return 0;
+  if (!s->links_later && second_link(s, it, f->ent->layer)) return 0;
   if (type == S_IFLNK) {
     cleanup_buf struct bk_buf target = {0};
     if (bk_view_readlink(sel->view, f->dir, f->name, f->ent, &target, err)) return -1;
@@ -109,6 +117,125 @@ static int collect(void *ud, const struct bk_found *f, struct bk_err *err) {
     s->pending_bytes += type == S_IFREG ? (uint64_t)it->st.st_size : 0;
   }
   return 0;
+}
+
+/* --- collecting with several threads ----------------------------------------------------------- */
+
+/* Another thread's share of a root: with a view and memory of its own, which live as long as the scan. */
+struct part {
+  struct scan scan;
+  struct bk_scan_result counts;
+  struct bk_view *view;
+  struct bk_roots roots;
+  size_t root, index, of;
+  pthread_t thread;
+  bool started;
+  int rc;
+  struct bk_err err;
+};
+
+static int collect_part(struct part *p) {
+  const struct bk_scan_opts *o = p->scan.opts;
+  const char *const layer[] = {bk_view_layer_path(o->sel.view, 0)};
+  if (bk_view_open(layer, 1, BK_VIEW_PLAIN, &p->view, &p->err)) return -1;
+  struct bk_selection sel = o->sel;
+  sel.view = p->view;
+  if (bk_select(&sel, o->sources, o->n, &p->roots, &p->err)) return -1;
+  if (p->root >= p->roots.n || !p->roots.v[p->root].ent.dir)
+    return bk_fail(&p->err, BK_BUILD, "snapshot.changed", "the sources changed while they were looked at");
+  struct bk_scan_opts mine = *o;
+  mine.sel = sel;
+  p->scan.opts = &mine;
+  struct bk_visitor visitor = {.visit = collect, .ud = &p->scan, .part = p->index, .parts = p->of};
+  int rc = bk_walk(&sel, &p->roots.v[p->root], &visitor, &p->err);
+  p->scan.opts = o;
+  return rc;
+}
+
+static void *part_thread(void *arg) {
+  struct part *p = arg;
+  p->rc = collect_part(p);
+  return NULL;
+}
+
+/* How many threads are to look through a root: it has directories enough, and they are plain ones. */
+static size_t worth_parts(struct scan *s, const struct bk_root *root, struct bk_err *err) {
+  cpu_set_t cpus;
+  size_t max = sched_getaffinity(0, sizeof cpus, &cpus) ? 1 : (size_t)CPU_COUNT(&cpus), dirs = 0;
+  if (max < 2 || s->opts->owners || !root->ent.dir || root->hidden_by >= 0) return 1;
+  cleanup_view_list struct bk_view_list list = {0};
+  if (bk_view_readdir(s->opts->sel.view, root->ent.dir, &list, err)) return 0;
+  for (size_t i = 0; i < list.n; i++) dirs += list.items[i].ent.dir != NULL;
+  size_t parts = dirs / (WORTH_DIRS / 2);
+  if (parts > THREADS) parts = THREADS;
+  if (parts > max) parts = max;
+  return parts < 2 ? 1 : parts;
+}
+
+static void take_part(struct scan *s, struct part *p) {
+  for (size_t i = 0; i < p->scan.n; i++) add_item(s, p->scan.items[i]);
+  s->out->entries += p->counts.entries;
+  s->out->files += p->counts.files;
+  s->out->bytes += p->counts.bytes;
+  s->pending += p->scan.pending;
+  s->pending_bytes += p->scan.pending_bytes;
+}
+
+/* Further names of files, now that all items are in order. */
+static void find_links(struct scan *s, size_t from) {
+  for (size_t i = from; i < s->n; i++) {
+    struct item *it = s->items[i];
+    if (!second_link(s, it, 0) || !it->pending) continue;
+    it->pending = false;
+    s->pending--;
+    s->pending_bytes -= (uint64_t)it->st.st_size;
+  }
+}
+
+static int collect_root(struct scan *s, size_t root, struct bk_err *err) {
+  size_t from = s->n, of = worth_parts(s, &s->out->roots.v[root], err);
+  if (of == 0) return -1;
+  struct bk_visitor visitor = {.visit = collect, .ud = s, .parts = of};
+  struct part *parts = of > 1 ? bk_calloc(of - 1, sizeof *parts) : NULL;
+  for (size_t i = 0; i + 1 < of; i++) {
+    struct part *p = &parts[i];
+    *p = (struct part){.root = root, .index = i + 1, .of = of};
+    p->scan = (struct scan){.opts = s->opts, .out = &p->counts, .cache = s->cache, .links_later = true};
+    p->started = pthread_create(&p->thread, NULL, part_thread, p) == 0;
+  }
+  s->links_later = of > 1;
+  int rc = bk_walk(&s->opts->sel, &s->out->roots.v[root], &visitor, err);
+  for (size_t i = 0; i + 1 < of; i++) {
+    struct part *p = &parts[i];
+    if (p->started) pthread_join(p->thread, NULL);
+    else if (rc == 0) part_thread(p);
+    if (rc == 0 && p->rc) {
+      *err = p->err;
+      rc = -1;
+    }
+    if (rc == 0) take_part(s, p);
+  }
+  if (rc == 0 && of > 1) find_links(s, from);
+  s->links_later = false;
+  if (parts) {
+    s->parts = bk_reallocarray(s->parts, s->nparts + of - 1, sizeof *s->parts);
+    for (size_t i = 0; i + 1 < of; i++) s->parts[s->nparts++] = parts[i];
+    free(parts);
+  }
+  return rc;
+}
+
+static void free_parts(struct scan *s) {
+  for (size_t i = 0; i < s->nparts; i++) {
+    struct part *p = &s->parts[i];
+    bk_roots_free(&p->roots);
+    bk_view_close(p->view);
+    bk_map_free(&p->scan.links);
+    bk_arena_free(&p->scan.arena);
+    bk_buf_free(&p->scan.name);
+    free(p->scan.items);
+  }
+  free(s->parts);
 }
 
 /* --- hashing --------------------------------------------------------------------------------- */
@@ -303,13 +430,12 @@ static void remember(struct scan *s) {
 
 static int run(struct scan *s, struct bk_err *err) {
   const struct bk_scan_opts *o = s->opts;
-  struct bk_visitor visitor = {.visit = collect, .ud = s};
   if (bk_select(&o->sel, o->sources, o->n, &s->out->roots, err)) return -1;
   s->first = bk_calloc(s->out->roots.n + 1, sizeof *s->first);
   for (size_t i = 0; i < s->out->roots.n; i++) {
     s->first[i] = s->n;
     bk_map_free(&s->links);
-    if (bk_walk(&o->sel, &s->out->roots.v[i], &visitor, err)) return -1;
+    if (collect_root(s, i, err)) return -1;
   }
   s->first[s->out->roots.n] = s->n;
   if (hash_all(s, err)) return -1;
@@ -325,6 +451,7 @@ int bk_snapshot_scan(const struct bk_scan_opts *opts, struct bk_scan_result *out
   s.cache = bk_statcache_load(opts->cache);
   int rc = run(&s, err);
   if (rc) bk_roots_free(&out->roots);
+  free_parts(&s);
   bk_statcache_free(s.cache);
   bk_map_free(&s.links);
   bk_arena_free(&s.arena);

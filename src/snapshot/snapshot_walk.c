@@ -285,6 +285,7 @@ static int walk_dir(struct walk *w, struct level *l, struct bk_err *err) {
   size_t rel = w->rel.len, full = w->full.len;
   int rc = 0;
   for (size_t i = 0; i < list.n && rc == 0; i++) {
+    if (!l->up && w->visitor->parts > 1 && i * w->visitor->parts / list.n != w->visitor->part) continue;
     if (rel) bk_buf_addc(&w->rel, '/');
     bk_buf_adds(&w->rel, list.items[i].name);
     if (full) bk_buf_addc(&w->full, '/');

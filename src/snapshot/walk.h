@@ -53,6 +53,9 @@ struct bk_visitor {
   /* After the children of a visited directory; may be NULL. */
   int (*leave)(void *ud, const struct bk_found *f, struct bk_err *err);
   void *ud;
+  /* With parts > 1 only this part of what a root directory holds, so that several threads, each with
+   * a view of its own, can share a walk: its entries in order are cut into that many runs. */
+  size_t part, parts;
 };
 /* Visits the root and, for a directory, everything selected in it. A literal root that turns out to
  * be hidden altogether is the error snapshot.not_found. */

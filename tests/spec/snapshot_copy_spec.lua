@@ -621,6 +621,31 @@ describe("snapshot", function()
       assert.are_not.equal(digest(plain, { paths = { "a", "l" } }), digest(plain, { paths = { "l", "a" } }))
     end)
 
+    it("sees the same with one processor and with several: order, links across directories, what is ignored", function()
+      local root = base .. "/wide"
+      assert(os.execute(([[rm -rf %s && mkdir -p %s && cd %s && for d in a b c d e f g h i j k; do mkdir -p $d/sub && for f in 1 2 3; do
+        echo $d$f > $d/$f; echo x$f > $d/sub/$f; done; done; ln c/1 b/to-c; ln c/1 k/to-c; ln j/2 a/first; ln -s ../a/1 h/link; echo top > top; ln top zz]])
+        :format(root, root, root)))
+      local code = ([[
+        local snapshot = require "bakery.snapshot"
+        local cache = ... ~= "" and ... or nil
+        for _, o in ipairs { {}, { ignore = { "b/*", "!b/to-c", "**/3" } }, { excludes = { "j" } }, { paths = { "a", ".", "[h-k]" } } } do
+          o.root, o.paths, o.cache = %q, o.paths or { "." }, cache
+          local found, err = snapshot.scan(o)
+          print(found and table.concat({ found.digest, found.entries, found.files, found.bytes }, " ") or err)
+        end
+      ]]):format(root)
+      local one = child.output("taskset -c 0 " .. child.command(code))
+      assert.are.equal(4, select(2, one:gsub("sha256:%x+ %d+ %d+ %d+", "")))
+      for _, cache in ipairs { "", base .. "/wide-cache", base .. "/wide-cache" } do
+        assert.are.equal(one, child.output(child.command(code, cache)))
+      end
+      child.clean()
+      assert(os.execute("ln -f " .. root .. "/d/1 " .. root .. "/e/1")) -- one link more
+      assert.are_not.equal(one, child.output(child.command(code)))
+      child.clean()
+    end)
+
     it("tells what matched", function()
       local found = assert(snapshot.scan { root = tree(plain), paths = { "l", "d*", "no*" } })
       assert.are.same({ { source = "l", path = "a", type = "file" }, { source = "d*", path = "d", type = "dir" } }, found.matches)
