@@ -130,7 +130,9 @@ static bool by_digit(const struct keyed *from, struct keyed *to, size_t n, unsig
 
 /* By bytes: the keys digit by digit, then each run of equal keys by the whole names. */
 static void sort_names(struct bk_oci_tags *t) {
-  if (t->n < 2) return;
+  size_t sorted = 1; /* most registries answer in order */
+  while (sorted < t->n && strcmp(t->names[sorted - 1], t->names[sorted]) <= 0) sorted++;
+  if (sorted >= t->n) return;
   cleanup_free struct keyed *first = bk_reallocarray(NULL, t->n, sizeof *first);
   cleanup_free struct keyed *second = bk_reallocarray(NULL, t->n, sizeof *second);
   struct keyed *all = first, *other = second;
@@ -145,9 +147,9 @@ static void sort_names(struct bk_oci_tags *t) {
   }
   for (unsigned shift = 0; shift < 64; shift += 8)
     if (by_digit(all, other, t->n, shift)) {
-      struct keyed *sorted = other;
+      struct keyed *in_order = other;
       other = all;
-      all = sorted;
+      all = in_order;
     }
   for (size_t i = 0, end; i < t->n; i = end) {
     for (end = i + 1; end < t->n && all[end].key == all[i].key;) end++;
