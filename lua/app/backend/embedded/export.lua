@@ -174,8 +174,11 @@ local function to_oci(build, results, path)
   for _, result in ipairs(results) do
     local added, index = {}, fs.read(path .. "/index.json")
     local ok, err = pcall(function() output.to_layout(build, layout, build:finish(result), names, added) end)
-    if not ok then -- blobs that no manifest came to name
-      if fs.read(path .. "/index.json") == index then for _, blob in ipairs(added) do fs.remove(blob) end end
+    if not ok then
+      -- Blobs that no manifest came to name, on a disk that is full; otherwise another writer of the same
+      -- layout may be counting on them already.
+      local full = type(err) == "table" and (err.code == "ENOSPC" or err.code == "EDQUOT")
+      if full and fs.read(path .. "/index.json") == index then for _, blob in ipairs(added) do fs.remove(blob) end end
       error(err, 0)
     end
   end
