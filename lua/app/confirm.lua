@@ -1,4 +1,5 @@
 --- Asking before something is destroyed: on a terminal unless --yes; in CI and without a terminal --yes is needed (conventions.md 2).
+local loop = require "bakery.loop"
 local process = require "bakery.process"
 local fail = require "app.fail"
 
@@ -13,6 +14,8 @@ end
 local function agrees()
   local script = "IFS= read -r a || exit 1; case $a in [yY]*) exit 0 ;; *) exit 1 ;; esac"
   local r = process.which "sh" and process.run { cmd = { "sh", "-c", script }, foreground = true }
+  -- Its end by Ctrl-C can be seen before our own signal, which ends this wait.
+  if r and r.signal == process.signals.INT then loop.sleep(5) end
   if r then return r.code == 0 end
   return (io.stdin:read "l" or ""):find "^%s*[yY]" ~= nil
 end
