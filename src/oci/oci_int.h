@@ -231,6 +231,12 @@ bool oci_cancelled(const struct bk_oci_op *op);
 bool oci_is_home(const struct oci_host *h, const char *url);
 /* Absolute URL of the rel="next" link, on the same origin; NULL = none. Caller frees. */
 char *oci_next_link(const struct oci_host *h, const struct bk_http_res *res);
+/* Appends what is in the list `field` of a page. */
+int oci_names(const char *body, size_t len, const char *field, struct bk_oci_tags *t,
+              struct bk_err *err);
+/* The same by a whole JSON parser, which the other leaves what is unusual to. */
+int oci_names_parsed(const char *body, size_t len, const char *field, struct bk_oci_tags *t,
+                     struct bk_err *err);
 
 /* --- referrers ------------------------------------------------------------------------------- */
 

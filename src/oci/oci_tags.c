@@ -61,21 +61,10 @@ struct list {
 /* Appends a page; *fresh: it brought names. */
 static int take_page(const struct list *l, const struct bk_http_res *res, struct bk_oci_tags *t,
                      bool *fresh, struct bk_err *err) {
-  json_t *doc = oci_json(res->body.p ? res->body.p : "", res->body.len, "list", err);
-  if (!doc) return -1;
-  const json_t *tags = json_object_get(doc, l->field);
-  size_t i, before = t->n, k = json_array_size(tags);
-  json_t *v;
-  t->names = bk_reallocarray(t->names, t->n + k + 1, sizeof *t->names);
-  json_array_foreach(tags, i, v)
-    if (json_is_string(v))
-      t->names[t->n++] = bk_arena_strndup(&t->text, json_string_value(v), json_string_length(v));
-  int rc = 0;
-  if (tags && !json_is_array(tags) && !json_is_null(tags))
-    rc = bk_fail(err, BK_INFRA, "oci.json", "'%s' is not a list", l->field);
+  size_t before = t->n;
+  if (oci_names(res->body.p ? res->body.p : "", res->body.len, l->field, t, err)) return -1;
   *fresh = t->n > before && (before == 0 || strcmp(t->names[before], t->names[before - 1]) != 0);
-  json_decref(doc);
-  return rc;
+  return 0;
 }
 
 /* Gets the page at *url (NULL: the first) and replaces it with the next one's. */

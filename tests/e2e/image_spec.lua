@@ -64,6 +64,12 @@ describe("bakery image", function()
     assert.equal("v1\n", ok { "image", "ls", repo }.stdout)
   end)
 
+  it("prints names without what would move the cursor", function()
+    local q <close> = registry.quirky()
+    q:set { tags_text = '{"name":"a","tags":["b\\u001b[2Jc","d\\ne","f\127g","größe","a"]}' }
+    assert.equal("a\nbc\nde\nfg\ngröße\n", ok { "image", "ls", q.host .. "/a" }.stdout)
+  end)
+
   it("copies with progress, exports, imports and compares", function()
     local index, amd = images.multi(c, repo, "v1", n)
     local dir = world.tmp()

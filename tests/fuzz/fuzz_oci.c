@@ -1,6 +1,6 @@
 /* What registries and users hand to the client: the first byte says what the rest is. r reference,
  * c WWW-Authenticate, s two scope lists, m manifest, a credentials file, b base64, l Link header,
- * t registries.conf. */
+ * t registries.conf, n page of tags. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +119,19 @@ static void config(const char *text, size_t n) {
   bk_arena_free(&arena);
 }
 
+/* The quick reading takes and refuses what the parser does. */
+static void names(const char *text, size_t n) {
+  struct bk_oci_tags quick = {0}, parsed = {0};
+  struct bk_err err;
+  int rc = oci_names(text, n, "tags", &quick, &err);
+  REQUIRE(rc == oci_names_parsed(text, n, "tags", &parsed, &err));
+  REQUIRE(rc || quick.n == parsed.n);
+  for (size_t i = 0; rc == 0 && i < quick.n; i++)
+    REQUIRE(strcmp(quick.names[i], parsed.names[i]) == 0);
+  bk_oci_tags_free(&quick);
+  bk_oci_tags_free(&parsed);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size == 0) return 0;
   char *text = bk_strndup((const char *)data + 1, size - 1);
@@ -131,6 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   case 's': scopes(text); break;
   case 'l': next_link(text); break;
   case 't': config(text, n); break;
+  case 'n': names(text, n); break;
   case 'b': base64(text, n); break;
   default: break;
   }

@@ -48,6 +48,7 @@ QUIRKS
   page_loop              tag pages link to themselves
   page_size              tags per page
   reversed               tags come in the opposite order
+  tags_text              body of tag lists
   warning                text of a Warning header
 """
 
@@ -484,7 +485,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.q.get("page_away"):
             headers["Link"] = '<http://evil.invalid/v2/tags>; rel="next"'
         body[field] = names or None
-        return self.send(200, json.dumps(body).encode(), headers)
+        text = self.q.get("tags_text") or json.dumps(body)
+        return self.send(200, text.encode(), headers)
 
     def catalog(self):
         if not self.q.get("catalog"):

@@ -551,6 +551,30 @@ describe("with a bad registry", function()
     assert.same({}, c:tags(q.host .. "/empty"))
   end)
 
+  it("reads lists of tags however they are written", function()
+    local function read(text)
+      q:set { tags_text = text }
+      local list, err = c:tags(repo)
+      return list or err.code
+    end
+    for text, names in pairs {
+      ['{"name":"a","tags":["v1","v2"]}'] = { "v1", "v2" },
+      ['{"tags":["v1"],"name":"a"}\n'] = { "v1" },
+      [' { "name" : "a" , "tags" : [ "v1" ,\r\n\t"v2" ] } '] = { "v1", "v2" },
+      ['{"tags":["v1"]}'] = { "v1" },
+      ['{"tags":[]}'] = {}, ['{"tags":null}'] = {}, ['{"name":"a"}'] = {}, ['{}'] = {},
+      ['{"name":"a","tags":["v\\u0031","\\\\\\""]}'] = { "v1", '\\"' },
+      ['{"name":"a","tags":["größe"]}'] = { "größe" },
+      ['{"child":[],"manifest":{"tags":["no"]},"name":"a","tags":["v1"]}'] = { "v1" },
+      ['{"name":"a","tags":["v1",7,"v2",["v3"]]}'] = { "v1", "v2" },
+      ['{"name":"a","tags":"v1"}'] = "oci.json", ['["v1"]'] = {},
+      ['{"tags":["v1"],"tags":["v2"]}'] = "oci.json", ['{"tags":["v1"],"name":"a","name":"b"}'] = "oci.json",
+      ['{"tags":["v1",]}'] = "oci.json", ['{"tags":["v1"]'] = "oci.json", ['{"tags":["v1"],}'] = "oci.json",
+      ['{"tags":["v1"]}}'] = "oci.json", ['{"tags":["v1" "v2"]}'] = "oci.json", ['{"tags":["v1'] = "oci.json",
+      ['{"tags":["v\n"]}'] = "oci.json",
+    } do assert.same({ text, names }, { text, read(text) }) end
+  end)
+
   it("sorts tags by their bytes", function()
     local names = {}
     for _, s in ipairs { "v1", "v10", "v2", "V1", "release-2024.10", "release-2024.1", "release-", "release", "a", "0", "_x",

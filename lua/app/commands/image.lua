@@ -150,7 +150,7 @@ function M.ls(values)
     print_json(doc)
   else
     local lines = names
-    if digests or table.concat(names):find "%c" then
+    if digests or not table.concat(names):find "^[ -~]*$" then
       lines = {}
       for i, name in ipairs(names) do lines[i] = format.printable(name) .. (digests and " " .. digests[i] or "") end
     end
