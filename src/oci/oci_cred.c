@@ -73,13 +73,18 @@ static int read_entry(const json_t *e, const char *key, struct oci_cred *out, st
   return oci_cred_empty(out) ? 0 : 1;
 }
 
+/* Of keys that fit equally well, the one that is spelled like the registry: "docker.io" has other names. */
+static bool better(const char *key, const char *registry, size_t n, size_t fit) {
+  return n > fit || (n && n == fit && strcasecmp(key, registry) == 0);
+}
+
 const char *oci_cred_helper_for(const json_t *doc, const char *registry, const char *repository) {
   const char *best = NULL, *key;
   size_t fit = 0;
   json_t *v;
   json_object_foreach(json_object_get(doc, "credHelpers"), key, v) {
     size_t n = oci_cred_key_fits(key, registry, repository);
-    if (n > fit && json_is_string(v)) fit = n, best = json_string_value(v);
+    if (json_is_string(v) && better(key, registry, n, fit)) fit = n, best = json_string_value(v);
   }
   if (!best) best = oci_json_str(doc, "credsStore");
   return best && *best ? best : NULL;
@@ -98,7 +103,7 @@ static int search(const json_t *doc, const char *registry, const char *repositor
   json_t *v;
   json_object_foreach((json_t *)auths, key, v) {
     size_t n = oci_cred_key_fits(key, registry, repository);
-    if (n > fit && json_is_object(v)) fit = n, best = key, entry = v;
+    if (json_is_object(v) && better(key, registry, n, fit)) fit = n, best = key, entry = v;
   }
   return entry ? read_entry(entry, best, out, err) : 0;
 }
@@ -113,27 +118,29 @@ int oci_cred_from_json(const char *text, size_t len, const char *registry, const
   return rc;
 }
 
+/* A store for all hosts that is not installed must not stop a pull: that is a warning. */
+static int from_helper(struct bk_oci *c, const char *helper, const char *registry,
+                       struct oci_cred *out) {
+  struct oci_cred found = {0};
+  struct bk_err err;
+  int rc = oci_cred_helper(helper, oci_is_hub(registry) ? OCI_HUB_URL : registry, &found, NULL, &err);
+  if (rc < 0) oci_warn(c, "%s", err.msg);
+  if (rc <= 0) return 0;
+  oci_cred_clear(out);
+  *out = found;
+  out->source = bk_asprintf("credential helper '%s'", helper);
+  out->helped = true;
+  out->at = oci_now();
+  return 1;
+}
+
 /* A helper that is named comes before what the file itself holds. */
 static int from_text(struct bk_oci *c, const char *text, size_t len, const char *name,
                      const char *registry, const char *repository, struct oci_cred *out,
                      struct bk_err *err) {
   char *helper;
   int rc = oci_cred_from_json(text, len, registry, repository, out, &helper, err);
-  if (rc >= 0 && helper) {
-    struct oci_cred found = {0};
-    struct bk_err herr;
-    int hrc = oci_cred_helper(helper, oci_is_hub(registry) ? OCI_HUB_URL : registry, &found, NULL, &herr);
-    if (hrc > 0) {
-      oci_cred_clear(out);
-      *out = found;
-      out->source = bk_asprintf("credential helper '%s'", helper);
-      out->helped = true;
-      out->at = oci_now();
-      rc = 1;
-    } else if (hrc < 0) { /* a store for all hosts that is not installed must not stop a pull */
-      oci_warn(c, "%s", herr.msg);
-    }
-  }
+  if (rc >= 0 && helper && from_helper(c, helper, registry, out)) rc = 1;
   free(helper);
   if (rc < 0) return bk_err_wrap(err, "%s", name);
   if (rc > 0 && !out->source) out->source = bk_strdup(name);
@@ -184,21 +191,10 @@ static bool explicit(struct bk_oci *c, const char *registry, struct oci_cred *ou
   return true;
 }
 
-int oci_cred_find(struct bk_oci *c, const char *registry, const char *repository,
-                  struct oci_cred *out, struct bk_err *err) {
-  *out = (struct oci_cred){0};
+static int from_files(struct bk_oci *c, const char *registry, const char *repository,
+                      struct oci_cred *out, struct bk_err *err) {
   const struct oci_env *e = &c->env;
-  if (c->o.anonymous || explicit(c, registry, out)) return 0;
-  if (c->o.auth_file) {
-    int rc = from_file(c, c->o.auth_file, registry, repository, true, out, err);
-    if (rc) return rc < 0 ? -1 : 0;
-  }
-  if (e->docker_auth_config) {
-    int rc = from_text(c, e->docker_auth_config, strlen(e->docker_auth_config),
-                       "DOCKER_AUTH_CONFIG", registry, repository, out, err);
-    if (rc) return rc < 0 ? -1 : 0;
-  }
-  struct {
+  const struct {
     const char *dir, *rest;
   } files[] = {{e->auth_file, ""},
                {e->xdg_runtime, "/containers/auth.json"},
@@ -207,13 +203,31 @@ int oci_cred_find(struct bk_oci *c, const char *registry, const char *repository
                {e->docker_config, "/config.json"},
                {e->docker_config ? NULL : e->home, "/.docker/config.json"},
                {e->home, "/.dockercfg"}};
-  for (size_t i = 0; i < BK_ARRAY_LEN(files); i++) {
+  int rc = 0;
+  for (size_t i = 0; rc == 0 && i < BK_ARRAY_LEN(files); i++) {
     if (!files[i].dir) continue;
     cleanup_free char *path = bk_asprintf("%s%s", files[i].dir, files[i].rest);
-    int rc = from_file(c, path, registry, repository, i == 0, out, err);
-    if (rc) return rc < 0 ? -1 : 0;
+    rc = from_file(c, path, registry, repository, i == 0, out, err);
   }
-  return 0;
+  return rc;
+}
+
+int oci_cred_find(struct bk_oci *c, const char *registry, const char *repository,
+                  struct oci_cred *out, struct bk_err *err) {
+  static const char *const files_only[] = {OCI_AUTH_FILES};
+  *out = (struct oci_cred){0};
+  if (c->o.anonymous || explicit(c, registry, out)) return 0;
+  int rc = c->o.auth_file ? from_file(c, c->o.auth_file, registry, repository, true, out, err) : 0;
+  const char *text = c->env.docker_auth_config;
+  if (rc == 0 && text)
+    rc = from_text(c, text, strlen(text), "DOCKER_AUTH_CONFIG", registry, repository, out, err);
+  size_t n = c->rules.nhelpers;
+  const char *const *helpers = n ? c->rules.helpers : files_only;
+  for (size_t i = 0; rc == 0 && i < (n ? n : 1); i++)
+    rc = strcmp(helpers[i], OCI_AUTH_FILES) == 0
+             ? from_files(c, registry, repository, out, err)
+             : from_helper(c, helpers[i], registry, out);
+  return rc < 0 ? -1 : 0;
 }
 
 int bk_oci_account(struct bk_oci *c, const char *registry, const char *repository,

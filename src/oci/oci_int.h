@@ -69,7 +69,10 @@ struct oci_rule {
 struct oci_rules {
   struct oci_rule *list;
   size_t n;
+  const char **helpers; /* credential-helpers; none = OCI_AUTH_FILES alone */
+  size_t nhelpers;
 };
+#define OCI_AUTH_FILES "containers-auth.json" /* not a helper: the files */
 
 /* Reads one file's text; a rule replaces an earlier one with its prefix. `arena` keeps strings. */
 int oci_rules_parse(struct oci_rules *rules, struct bk_arena *arena, const char *text, size_t len,
@@ -79,6 +82,8 @@ int oci_rules_load(struct bk_oci *c, struct bk_err *err);
 void oci_rules_free(struct oci_rules *rules);
 /* The rule with the longest prefix of "host/name:tag@digest", or NULL. */
 const struct oci_rule *oci_rule_for(const struct oci_rules *rules, const char *name);
+/* Length of the name's beginning that a rule's prefix stands for, 0 for none. */
+size_t oci_prefix_fits(const char *prefix, const char *name);
 bool oci_rules_insecure(const struct oci_rules *rules, const char *registry);
 
 /* Where to look for a reference: mirrors in order, then its own place. */

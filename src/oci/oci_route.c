@@ -105,7 +105,7 @@ static int add_place(struct oci_route *route, const char *name, size_t cut, cons
 
 static int apply(const struct oci_rule *rule, const char *name, const struct bk_oci_ref *r,
                  enum oci_purpose purpose, struct oci_route *route, struct bk_err *err) {
-  size_t cut = strncmp(rule->prefix, "*.", 2) == 0 ? strcspn(name, "/") : strlen(rule->prefix);
+  size_t cut = oci_prefix_fits(rule->prefix, name);
   route->owned = true;
   for (size_t i = 0; i < rule->nmirrors && route->n + 1 < OCI_ROUTE_MAX; i++)
     if (may_use(rule, &rule->mirrors[i], r, purpose) &&

@@ -14,7 +14,7 @@ struct toml {
   struct bk_arena *arena;
   struct oci_rules *out;
   struct bk_err *err;
-  enum { IN_OTHER, IN_RULE, IN_MIRROR } in;
+  enum { IN_TOP, IN_OTHER, IN_RULE, IN_MIRROR } in;
 };
 
 static int bad(struct toml *t, const char *what) {
@@ -150,12 +150,45 @@ static int string_into(struct toml *t, const char **out) {
   return rc;
 }
 
+/* ["one", 'two'] over lines; an empty list leaves things as they are. */
+static int helpers_into(struct toml *t, struct oci_rules *out) {
+  if (peek(t) != '[') return bad(t, "expected a list of strings");
+  const char *list[16], *s = NULL;
+  size_t n = 0;
+  t->p++;
+  for (space(t); peek(t) != ']'; space(t)) {
+    if (string_into(t, &s)) return -1;
+    if (n == BK_ARRAY_LEN(list)) return bad(t, "more than 16 credential helpers");
+    list[n++] = s;
+    space(t);
+    if (peek(t) == ',') t->p++;
+    else if (peek(t) != ']') return bad(t, "expected ',' or ']'");
+  }
+  t->p++;
+  if (n == 0) return 0;
+  out->helpers = bk_reallocarray(out->helpers, n, sizeof *list);
+  memcpy(out->helpers, list, n * sizeof *list);
+  out->nhelpers = n;
+  return 0;
+}
+
 static int bool_into(struct toml *t, bool *out) {
   size_t left = (size_t)(t->end - t->p);
   *out = left >= 4 && memcmp(t->p, "true", 4) == 0;
   if (!*out && !(left >= 5 && memcmp(t->p, "false", 5) == 0))
     return bad(t, "expected true or false");
   t->p += *out ? 4 : 5;
+  return 0;
+}
+
+/* "host[:port][/path]": slashes at its end do not count. */
+static int place_into(struct toml *t, const char **out) {
+  const char *s = NULL;
+  if (string_into(t, &s)) return -1;
+  if (strstr(s, "://")) return bad(t, "expected a host and a path, without a scheme");
+  size_t n = strlen(s);
+  while (n && s[n - 1] == '/') n--;
+  *out = bk_arena_strndup(t->arena, s, n);
   return 0;
 }
 
@@ -169,16 +202,19 @@ static int use_into(struct toml *t, enum oci_use *out) {
 }
 
 static int assign(struct toml *t, const char *name) {
+  if (t->in == IN_TOP && strcmp(name, "credential-helpers") == 0) return helpers_into(t, t->out);
   if (t->in == IN_RULE) {
     struct oci_rule *r = last_rule(t);
-    if (strcmp(name, "prefix") == 0) return string_into(t, &r->prefix);
-    if (strcmp(name, "location") == 0) return string_into(t, &r->location);
+    if (strcmp(name, "prefix") == 0) return place_into(t, &r->prefix);
+    if (strcmp(name, "location") == 0) return place_into(t, &r->location);
     if (strcmp(name, "insecure") == 0) return bool_into(t, &r->insecure);
     if (strcmp(name, "blocked") == 0) return bool_into(t, &r->blocked);
     if (strcmp(name, "mirror-by-digest-only") == 0) return bool_into(t, &r->by_digest);
+    if (strcmp(name, "pull-from-mirror") == 0)
+      return bad(t, "pull-from-mirror belongs into a [[registry.mirror]]");
   } else if (t->in == IN_MIRROR) {
     struct oci_mirror *m = &last_rule(t)->mirrors[last_rule(t)->nmirrors - 1];
-    if (strcmp(name, "location") == 0) return string_into(t, &m->location);
+    if (strcmp(name, "location") == 0) return place_into(t, &m->location);
     if (strcmp(name, "insecure") == 0) return bool_into(t, &m->insecure);
     if (strcmp(name, "pull-from-mirror") == 0) return use_into(t, &m->use);
   }
@@ -208,17 +244,48 @@ static int document(struct toml *t) {
 
 /* --- rules ----------------------------------------------------------------------------------- */
 
+static bool is_wild(const char *prefix) { return strncmp(prefix, "*.", 2) == 0; }
+
+static int check_mirrors(const struct oci_rule *r, const char *name, struct bk_err *err) {
+  for (size_t k = 0; k < r->nmirrors; k++) {
+    if (!r->mirrors[k].location || !*r->mirrors[k].location)
+      return bk_fail(err, BK_USAGE, "oci.config", "%s: a mirror of %.100s has no location", name,
+                     r->prefix);
+    if (r->by_digest && r->mirrors[k].use != OCI_USE_ALL)
+      return bk_fail(err, BK_USAGE, "oci.config",
+                     "%s: %.100s has mirror-by-digest-only, and its mirror %.100s pull-from-mirror",
+                     name, r->prefix, r->mirrors[k].location);
+  }
+  return 0;
+}
+
+static int check_rule(struct oci_rule *r, const char *name, struct bk_err *err) {
+  if (r->location && !*r->location) r->location = NULL;
+  if (!r->prefix || !*r->prefix) r->prefix = r->location;
+  if (!r->prefix)
+    return bk_fail(err, BK_USAGE, "oci.config",
+                   "%s: a [[registry]] has neither prefix nor location", name);
+  if (!r->location && !is_wild(r->prefix))
+    return bk_fail(err, BK_USAGE, "oci.config", "%s: [[registry]] %.100s has no location", name,
+                   r->prefix);
+  return check_mirrors(r, name, err);
+}
+
+/* Tables of one file may share a location, but must agree on who may be asked, and how. */
+static int check_pair(const struct oci_rule *a, const struct oci_rule *b, const char *name,
+                      struct bk_err *err) {
+  if (!a->location || !b->location || strcmp(a->location, b->location) != 0) return 0;
+  if (a->insecure == b->insecure && a->blocked == b->blocked) return 0;
+  return bk_fail(err, BK_USAGE, "oci.config", "%s: two [[registry]] tables of %.100s differ in '%s'",
+                 name, a->location, a->insecure != b->insecure ? "insecure" : "blocked");
+}
+
 static int complete(struct oci_rules *rules, size_t from, const char *name, struct bk_err *err) {
   for (size_t i = from; i < rules->n; i++) {
     struct oci_rule *r = &rules->list[i];
-    if (!r->prefix || !*r->prefix) r->prefix = r->location;
-    if (!r->prefix || !*r->prefix)
-      return bk_fail(err, BK_USAGE, "oci.config",
-                     "%s: a [[registry]] has neither prefix nor location", name);
-    for (size_t k = 0; k < r->nmirrors; k++)
-      if (!r->mirrors[k].location || !*r->mirrors[k].location)
-        return bk_fail(err, BK_USAGE, "oci.config", "%s: a mirror of %.100s has no location", name,
-                       r->prefix);
+    if (check_rule(r, name, err)) return -1;
+    for (size_t k = from; k < i; k++)
+      if (check_pair(&rules->list[k], r, name, err)) return -1;
     for (size_t k = 0; k < from; k++)
       if (rules->list[k].prefix && strcmp(rules->list[k].prefix, r->prefix) == 0) {
         free(rules->list[k].mirrors);
@@ -239,17 +306,18 @@ int oci_rules_parse(struct oci_rules *rules, struct bk_arena *arena, const char 
 void oci_rules_free(struct oci_rules *rules) {
   for (size_t i = 0; i < rules->n; i++) free(rules->list[i].mirrors);
   free(rules->list);
+  free(rules->helpers);
   *rules = (struct oci_rules){0};
 }
 
-/* Length of name's beginning that the prefix stands for, 0 for none. */
-static size_t prefix_fits(const char *prefix, const char *name) {
-  if (strncmp(prefix, "*.", 2) == 0) { /* subdomains */
-    size_t host = strcspn(name, "/"), n = strlen(prefix) - 1;
+size_t oci_prefix_fits(const char *prefix, const char *name) {
+  if (is_wild(prefix)) { /* subdomains, at any port */
+    size_t host = strcspn(name, ":/"), n = strlen(prefix) - 1;
     return host > n && strncmp(name + host - n, prefix + 1, n) == 0 ? host : 0;
   }
   size_t n = strlen(prefix);
-  return strncmp(name, prefix, n) == 0 && (!name[n] || strchr("/:@", name[n])) ? n : 0;
+  const char *ends = strchr(prefix, '/') ? "/:@" : "/"; /* what follows a host after ':' is a port */
+  return strncmp(name, prefix, n) == 0 && (!name[n] || strchr(ends, name[n])) ? n : 0;
 }
 
 const struct oci_rule *oci_rule_for(const struct oci_rules *rules, const char *name) {
@@ -257,7 +325,7 @@ const struct oci_rule *oci_rule_for(const struct oci_rules *rules, const char *n
   size_t most = 0;
   for (size_t i = 0; i < rules->n; i++) {
     const char *prefix = rules->list[i].prefix;
-    if (!prefix || !prefix_fits(prefix, name)) continue;
+    if (!prefix || !oci_prefix_fits(prefix, name)) continue;
     size_t n = strlen(prefix);
     if (n >= most) most = n, best = &rules->list[i];
   }

@@ -106,6 +106,31 @@ describe("credentials", function()
     end
   end)
 
+  it("of a registry with several names are those under the name that was asked for", function()
+    for _, order in ipairs { { "index.docker.io", "docker.io" }, { "docker.io", "https://index.docker.io/v1/" } } do
+      local auths = {}
+      for i, key in ipairs(order) do auths[i] = ('"%s":{"auth":"%s"}'):format(key, base64(key:gsub("[^%w]", "") .. ":pw")) end
+      write(".docker/config.json", ('{"auths":{%s}}'):format(table.concat(auths, ",")))
+      assert.equal("dockerio", (who "docker.io"))
+    end
+    write(".docker/config.json", '{"auths":{"http://r.example":{"auth":"' .. base64 "url:pw" .. '"},"r.example":{"auth":"'
+      .. base64 "plain:pw" .. '"}}}')
+    assert.equal("plain", (who "r.example"))
+  end)
+
+  it("come from the helpers of registries.conf, in its order", function()
+    helper("one", [[read url; case $url in a.example) echo '{"Username":"one-a","Secret":"s"}';; *) echo '{}';; esac]])
+    helper("two", [[read url; echo '{"Username":"two","Secret":"s"}']])
+    write(".docker/config.json", { auths = { ["a.example"] = login "file-a", ["b.example"] = login "file-b" } })
+    local conf = write("r.conf", 'credential-helpers = [ "one", # first\n  "containers-auth.json", "two", ]\n')
+    local function with(host) return (who(host, { registries_conf = conf })) end
+    assert.same({ "one-a", "file-b", "two" }, { with "a.example", with "b.example", with "c.example" })
+    write("r.conf", "credential-helpers = ['two']\n")
+    assert.equal("two", with "a.example")
+    write("r.conf", "credential-helpers = []\n[x]\ncredential-helpers = 5\n")
+    assert.equal("file-a", with "a.example")
+  end)
+
   it("split at the first colon", function()
     local reg <close> = registry.start { auth = "basic", password = "a:b:c" }
     write(".docker/config.json", { auths = { [reg.host] = { auth = base64("user:a:b:c") } } })

@@ -98,6 +98,24 @@ describe("mirrors", function()
     assert.equal("oci.not_found", err.code)
   end)
 
+  it("are found for hosts whatever their port, and for exact hosts at that port only", function()
+    local dgst = push(mirror.host .. "/p/x", "v1", "port")
+    local c = conf [=[
+      [[registry]]
+      prefix = "*.home.example"
+      location = "127.0.0.1///"
+    ]=]
+    local port = mirror.host:match ":(%d+)$"
+    assert.equal(dgst, assert(c:resolve("a.b.home.example:" .. port .. "/p/x:v1")).digest)
+    c = conf '[[registry]]\nlocation = "127.0.0.1"\nblocked = true' -- not the one that listens on a port
+    assert.equal(dgst, assert(c:resolve(mirror.host .. "/p/x:v1")).digest)
+    c = conf '[[registry]]\nlocation = "MIRROR/p/x:v1"\nblocked = true'
+    assert.equal("oci.blocked", select(2, c:resolve(mirror.host .. "/p/x:v1")).code)
+    assert.equal(dgst, assert(c:resolve(mirror.host .. "/p/x@" .. dgst)).digest)
+    c = conf '[[registry]]\nprefix = "*.home.example"\nlocation = ""\n[[registry.mirror]]\nlocation = "MIRROR/p/"'
+    assert.equal(dgst, assert(c:resolve("any.home.example/x:v1")).digest)
+  end)
+
   it("may be for digests or tags only", function()
     local dgst = push(mirror.host .. "/only", "v1", "mirror")
     for _, case in ipairs {
@@ -133,7 +151,16 @@ describe("mirrors", function()
     ["[[registry.mirror]]"] = ":1: [[registry.mirror]] before any [[registry]]", ["a = 'x"] = ":1: string does not end",
     ["[registries.search]\nregistries = []"] = "version 1", ["[[registry]]\ninsecure = true"] = "neither prefix nor location",
     ["a = [1,\n2"] = ":2: value does not end", ["a = 1 b = 2"] = ":1: expected the end of the line", ["a ="] = "value does not end",
-    ['[[registry]]\nlocation="a.b"\n[[registry.mirror]]\ninsecure=true'] = "has no location",
+    ['[[registry]]\nlocation="a.b"\n[[registry.mirror]]\ninsecure=true'] = "a mirror of a.b has no location",
+    ['[[registry]]\nprefix="a.b"'] = "[[registry]] a.b has no location",
+    ['[[registry]]\nlocation="https://a.b"'] = ":2: expected a host and a path, without a scheme",
+    ['[[registry]]\nlocation="a.b"\npull-from-mirror="all"'] = ":3: pull-from-mirror belongs into a [[registry.mirror]]",
+    ['[[registry]]\nlocation="a.b"\nmirror-by-digest-only=true\n[[registry.mirror]]\nlocation="m"\npull-from-mirror="tag-only"'] =
+      "a.b has mirror-by-digest-only, and its mirror m pull-from-mirror",
+    ['[[registry]]\nlocation="a.b"\n[[registry]]\nlocation="a.b"\nblocked=true'] = "two [[registry]] tables of a.b differ in 'blocked'",
+    ['[[registry]]\nprefix="c.d"\nlocation="a.b"\ninsecure=true\n[[registry]]\nlocation="a.b"'] =
+      "two [[registry]] tables of a.b differ in 'insecure'",
+    ["credential-helpers = 'x'"] = ":1: expected a list of strings", ["credential-helpers = ['x'\n'y']"] = ":2: expected ',' or ']'",
   } do
     it("of a broken file: " .. why, function()
       registry.write(dir .. "/c", text)
