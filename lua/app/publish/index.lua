@@ -2,15 +2,12 @@
 local digest = require "bakery.digest"
 local json = require "bakery.json"
 local loop = require "bakery.loop"
+local media = require "bakery.image.media"
 local oci = require "bakery.oci"
 local fail = require "app.fail"
 
 local M = {}
 
-local OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-local OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-local DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-local DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 local CREATED = "org.opencontainers.image.created"
 local TAG_MAX = 128 -- distribution-spec: the longest tag
 
@@ -65,7 +62,7 @@ end
 local function entries_of(client, source)
   local m = fail.within(source.ref, client:manifest(source.repository .. "@" .. source.digest))
   local doc = fail.check(json.decode(m.raw, { ordered = true, name = source.ref }))
-  if m.media_type == OCI_INDEX or m.media_type == DOCKER_LIST then
+  if oci.is_index(m.media_type) then
     local out = {}
     for i, d in ipairs(doc.manifests or {}) do out[i] = d end
     return out
@@ -101,8 +98,8 @@ end
 local function check_types(uid, entries)
   local docker, oci_type = 0, 0
   for _, d in ipairs(entries) do
-    if d.mediaType == DOCKER_MANIFEST then docker = docker + 1
-    elseif d.mediaType == OCI_MANIFEST then oci_type = oci_type + 1
+    if d.mediaType == media.docker.manifest then docker = docker + 1
+    elseif d.mediaType == media.oci.manifest then oci_type = oci_type + 1
     else fail.raise { class = "infra", code = "publish.source", message = ("%s: unexpected type %s in a source"):format(uid,
       tostring(d.mediaType)) } end
   end
@@ -140,7 +137,7 @@ function M.make(client, target, sources, opts)
       table.concat(absent, ", ")), hint = "give that runner's metadata file, or --allow-missing-platform" }
   end
   local docker = check_types(target.uid, entries)
-  local doc = json.object { { "schemaVersion", 2 }, { "mediaType", docker and DOCKER_LIST or OCI_INDEX }, { "manifests", entries } }
+  local doc = json.object { { "schemaVersion", 2 }, { "mediaType", media[docker and "docker" or "oci"].index }, { "manifests", entries } }
   if not docker then
     local names, annotations = {}, json.object()
     for name in json.pairs(target.labels or {}) do names[#names + 1] = name end

@@ -7,6 +7,7 @@
 ---   referrers(digest)  → descriptors by the referrers API (none when there is no such API)
 --- all raising error objects for other trouble.
 local json = require "bakery.json"
+local oci = require "bakery.oci"
 local task = require "bakery.task"
 local fail = require "app.fail"
 local seconds = require("app.stamp").seconds
@@ -14,8 +15,6 @@ local seconds = require("app.stamp").seconds
 local M = {}
 
 local CREATED = "org.opencontainers.image.created"
-local INDEX = { ["application/vnd.oci.image.index.v1+json"] = true,
-  ["application/vnd.docker.distribution.manifest.list.v2+json"] = true }
 
 ---@class app.retention.node
 ---@field digest string
@@ -49,7 +48,7 @@ end
 
 local function fill(node, m)
   local doc = fail.check(json.decode(m.raw, { name = m.digest }))
-  node.is_index = INDEX[m.media_type] == true
+  node.is_index = oci.is_index(m.media_type)
   node.subject = type(doc.subject) == "table" and doc.subject.digest or nil
   node.created = M.seconds(type(doc.annotations) == "table" and doc.annotations[CREATED])
   node.config = doc.config

@@ -8,7 +8,7 @@ local graph = require "app.retention.graph"
 local M = {}
 
 local EMPTY = "application/vnd.oci.empty.v1+json"
-local MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+local MANIFEST = require("bakery.image.media").oci.manifest
 
 local function absent(err) return err.code == "oci.not_found" or err.code == "http.404" end
 local function unsupported(err) return err.code == "oci.unsupported" or err.code == "http.405" or err.code == "http.400" end

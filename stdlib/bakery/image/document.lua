@@ -1,23 +1,19 @@
 --- Manifests, indexes and descriptors as data (registry.md 2.2): what they name, and platforms.
 local json = require "bakery.json"
 local oci = require "bakery.oci"
+local media = require "bakery.image.media"
 local fault = require "bakery.image.fault"
 
 local M = {}
 
-M.INDEX = "application/vnd.oci.image.index.v1+json"
-M.MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-M.CONFIG = "application/vnd.oci.image.config.v1+json"
-M.LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+M.INDEX, M.MANIFEST, M.CONFIG, M.LAYER_GZIP = media.oci.index, media.oci.manifest, media.oci.config, media.oci.gzip
 M.REFERENCE_TYPE = "vnd.docker.reference.type"
 M.REFERENCE_DIGEST = "vnd.docker.reference.digest"
 
-local MANIFEST_TYPES = {
-  [M.INDEX] = true, [M.MANIFEST] = true,
-  ["application/vnd.docker.distribution.manifest.list.v2+json"] = true,
-  ["application/vnd.docker.distribution.manifest.v2+json"] = true,
-}
-local CONFIG_TYPES = { [M.CONFIG] = true, ["application/vnd.docker.container.image.v1+json"] = true }
+local MANIFEST_TYPES, CONFIG_TYPES = {}, {}
+for _, types in ipairs { media.oci, media.docker } do
+  MANIFEST_TYPES[types.index], MANIFEST_TYPES[types.manifest], CONFIG_TYPES[types.config] = true, true, true
+end
 
 --- A manifest's document, decoded once; keys keep their order.
 ---@param m table { raw= }

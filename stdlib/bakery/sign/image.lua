@@ -5,6 +5,7 @@ local digest = require "bakery.digest"
 local err = require "bakery.error"
 local json = require "bakery.json"
 local loop = require "bakery.loop"
+local media = require "bakery.image.media"
 local oci = require "bakery.oci"
 local bundle = require "bakery.sign.bundle"
 local keys = require "bakery.sign.keys"
@@ -13,8 +14,8 @@ local task = require "bakery.task"
 
 local M = {}
 
-local MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-local EMPTY = { mediaType = "application/vnd.oci.empty.v1+json", digest = "sha256:" .. digest.sha256 "{}", size = 2 }
+local MANIFEST = media.oci.manifest
+local EMPTY = { mediaType = media.empty, digest = "sha256:" .. digest.sha256 "{}", size = 2 }
 local LIMIT = 1000 -- signatures that are looked at per image
 
 local function check(value, problem)

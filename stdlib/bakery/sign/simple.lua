@@ -3,14 +3,14 @@
 local json = require "bakery.json"
 local sign = require "bakery.sign"
 local at = require "bakery.sign.at"
+local media = require("bakery.image.media").oci
 
 local M = {}
 
 M.LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
 M.SIGNATURE = "dev.cosignproject.cosign/signature"
 local TYPE = "cosign container image signature"
-local MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-local CONFIG = "application/vnd.oci.image.config.v1+json"
+local MANIFEST, CONFIG = media.manifest, media.config
 local NEVER = "0001-01-01T00:00:00Z"
 
 --- Tag that signatures of a digest have.

@@ -9,14 +9,14 @@ local err = require "bakery.error"
 local fs = require "bakery.fs"
 local image_place = require "bakery.image.place"
 local json = require "bakery.json"
+local media = require "bakery.image.media"
+local oci = require "bakery.oci"
 local soci = require "bakery.soci"
 local task = require "bakery.task"
 
 local M = {}
 
-local MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-local INDEX = "application/vnd.oci.image.index.v1+json"
-local CONFIG = "application/vnd.oci.image.config.v1+json"
+local MANIFEST, INDEX, CONFIG = media.oci.manifest, media.oci.index, media.oci.config
 local SOCI_INDEX = "application/vnd.amazon.soci.index.v2+json"
 local PREFETCH = "application/vnd.amazon.soci.prefetch.v1+json"
 local LAYER = "com.amazon.soci.image-layer-digest"
@@ -24,10 +24,7 @@ local EMPTY = "{}"
 
 -- Layer media types and how they are compressed; others have no zTOC.
 local COMPRESSION = {
-  ["application/vnd.oci.image.layer.v1.tar+gzip"] = "gzip",
-  ["application/vnd.docker.image.rootfs.diff.tar.gzip"] = "gzip",
-  ["application/vnd.oci.image.layer.v1.tar"] = "none",
-  ["application/vnd.docker.image.rootfs.diff.tar"] = "none",
+  [media.oci.gzip] = "gzip", [media.docker.gzip] = "gzip", [media.oci.none] = "none", [media.docker.none] = "none",
 }
 
 local function fail(code, message, hint, class)
@@ -132,15 +129,11 @@ local function read(raw, what)
   return doc
 end
 
-local function is_index(media_type)
-  return media_type == INDEX or media_type == "application/vnd.docker.distribution.manifest.list.v2+json"
-end
-
 -- The index of the source as a table; a single manifest becomes one of a fresh index.
 local function read_index(source)
   local root = source:root()
   local doc = read(root.raw, source.text)
-  if is_index(root.media_type) then return doc end
+  if oci.is_index(root.media_type) then return doc end
   local config = json.decode(source:blob(doc.config), { null = false })
   if type(config) ~= "table" or type(config.os) ~= "string" or type(config.architecture) ~= "string" then
     fail("manifest", source.text .. ": the image's configuration names no platform")
@@ -160,7 +153,7 @@ end
 local function is_artifact(entry, manifest)
   local config = (manifest.config or {}).mediaType
   return entry.artifactType ~= nil or manifest.artifactType ~= nil
-    or (config ~= CONFIG and config ~= "application/vnd.docker.container.image.v1+json")
+    or (config ~= CONFIG and config ~= media.docker.config)
 end
 
 -- Entries of the index with their manifests: { entry=, raw=, manifest=, image=bool, selected=bool }.
@@ -169,7 +162,7 @@ local function read_entries(o, index)
   for _, p in ipairs(o.platforms or {}) do wanted[normal_platform(p)] = p end
   local list = task.map(index.manifests, 4, function(entry)
     local e = { entry = entry }
-    local got = not is_index(entry.mediaType) and image_place.find(o.source, entry.digest)
+    local got = not oci.is_index(entry.mediaType) and image_place.find(o.source, entry.digest)
     if not got then return e end
     e.raw, e.manifest = got.raw, read(got.raw, entry.digest)
     if not e.manifest.config then fail("manifest", entry.digest .. ": not a manifest") end

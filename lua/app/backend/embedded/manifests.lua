@@ -1,23 +1,13 @@
 --- Manifests and indexes of images, in OCI's and in Docker's media types; a manifest never mixes the two.
 local json = require "bakery.json"
+local media = require "bakery.image.media"
 local fail = require "app.fail"
 local inputs = require "app.plan.inputs"
 
 local M = {}
 
-local OCI = "application/vnd.oci.image."
-local DOCKER = "application/vnd.docker."
-
 --- Media types by format.
-M.types = {
-  oci = { manifest = OCI .. "manifest.v1+json", index = OCI .. "index.v1+json", config = OCI .. "config.v1+json",
-    gzip = OCI .. "layer.v1.tar+gzip", zstd = OCI .. "layer.v1.tar+zstd", none = OCI .. "layer.v1.tar",
-    foreign = OCI .. "layer.nondistributable.v1.tar+gzip" },
-  docker = { manifest = DOCKER .. "distribution.manifest.v2+json", index = DOCKER .. "distribution.manifest.list.v2+json",
-    config = DOCKER .. "container.image.v1+json", gzip = DOCKER .. "image.rootfs.diff.tar.gzip",
-    zstd = DOCKER .. "image.rootfs.diff.tar.zstd", none = DOCKER .. "image.rootfs.diff.tar",
-    foreign = DOCKER .. "image.rootfs.foreign.diff.tar.gzip" },
-}
+M.types = { oci = media.oci, docker = media.docker }
 
 -- What a layer's media type says, in either format.
 local KIND = {}

@@ -19,7 +19,7 @@ local M = {}
 
 local ARTIFACT = "application/vnd.bakery.cache.v1"
 local CONFIG = "application/vnd.bakery.cache.config.v1+json"
-local MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+local MANIFEST = require("bakery.image.media").oci.manifest
 local CREATED = "org.opencontainers.image.created"
 local VERSION = 1
 local MAX_CONFIG = 32 << 20

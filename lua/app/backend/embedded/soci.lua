@@ -74,7 +74,7 @@ function M.convert(build, result, opts)
     local digest = made.renamed[p.manifest.digest]
     local raw = place.manifests[digest]
     p.manifest = { digest = digest, size = #raw, raw = raw, layers = p.manifest.layers,
-      media_type = "application/vnd.oci.image.manifest.v1+json" }
+      media_type = require("bakery.image.media").oci.manifest }
   end
   result.artifacts = place.new
   result.top = { digest = made.digest, size = made.size, raw = place.manifests[made.digest], media_type = made.media_type }
