@@ -163,7 +163,9 @@ local function name_output(dev)
   for _, name in ipairs { "/stdout", "/stderr" } do fail.check(fs.remove(dev .. name)) end
   local reader, fd = process.pipe(dev .. "/stdout")
   fail.check(reader, fd)
-  fs.link(dev .. "/stdout", dev .. "/stderr")
+  local ok, err = fs.link(dev .. "/stdout", dev .. "/stderr")
+  if not ok then process.close_fd(fd) end
+  fail.check(ok, err)
   return { reader = reader, fd = fd }
 end
 
