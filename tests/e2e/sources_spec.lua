@@ -164,7 +164,9 @@ describe("ADD of git repositories", function()
     assert.is_truthy(r.stderr:find("1/1", 1, true) and r.stderr:find("cached", 1, true), r.stderr)
     for _, row in ipairs { { repo.url .. "#nope /x/", "no reference 'nope'" }, { repo.url .. "#sid /x/", "did you mean 'side'" },
       { repo.url .. "#v1:none /x/", "no directory 'none'" }, { "--checksum=abcdef " .. repo.url .. " /x/", "expected commit abcdef" },
-      { repo.url .. "#v1:../.. /x/", "leaves the repository" }, { repo.url .. "?reff=x /x/", "did you mean ref?" },
+      { repo.url .. "#v1:../.. /x/", "leaves the repository" },
+      { "--keep-git-dir=false " .. repo.url .. "?keep-git-dir /x/", "says keep-git-dir=true" },
+      { "--checksum=abc " .. repo.url .. "?commit=abd /x/", "asks for commit abd" }, { repo.url .. "?reff=x /x/", "did you mean ref?" },
       { "git://127.0.0.1:1/r.git /x/", "git ls-remote" } } do
       local text = refused(world.project { app = "FROM scratch\nADD " .. row[1] .. "\n" })
       assert.is_truthy(text:find(row[2], 1, true), row[1] .. ":\n" .. text)

@@ -118,6 +118,17 @@ describe("parser directives", function()
     failure(join("# syntax=a", "# syntax=b", "FROM a"), "directive")
   end)
 
+  it("behind a first line of #! are syntax and check alone", function()
+    local ast = parse(join("#!/usr/bin/env -S docker build", "# escape=`", "# check=error=true;skip=A // why", "# check=skip=all",
+      "# syntax=docker/dockerfile:1", "FROM a"))
+    assert.are.equal("\\", ast.escape)
+    assert.are.same({ syntax = { value = "docker/dockerfile:1", line = 5 },
+      check = { value = "error=true;skip=A // why", line = 3 } }, ast.directives)
+    assert.are.same({ skip = { A = true }, experimental = {}, error = true }, ast.check)
+    assert.are.same({}, parse(join(" #!x", "# syntax=docker/dockerfile:1", "FROM a")).directives)
+    assert.is_nil(parse(join("# syntax=docker/dockerfile:1", "#!x", "# check=error=true", "FROM a")).directives.check)
+  end)
+
   it("of another frontend are warned about", function()
     assert.are.equal("SyntaxDirective", parse(join("# syntax=me/frontend", "FROM a")).warnings[1].rule)
     assert.are.same({}, parse(join("# syntax=docker/dockerfile:1.7-labs", "FROM a")).warnings)
@@ -287,6 +298,11 @@ describe("syntax errors", function()
 
   it("suggest the nearest name", function()
     assert.are.equal("did you mean COPY?", failure("FROM a\nCOPYY a b", "unknown_instruction").hint)
+    for _, line in ipairs { "RUN <<'EOF", "RUN cat <<EOF'", 'COPY <<"EOF /x' } do
+      assert.are.equal("line 2 has a quote that is not closed, so that its << begins no heredoc",
+        failure("FROM a\n" .. line .. "\necho hi\nEOF\n", "unknown_instruction").hint)
+    end
+    assert.is_nil(failure("FROM a\nRUN <<'E\nRUN b\necho hi\n", "unknown_instruction").hint)
     assert.are.equal("did you mean --chown?", failure("FROM a\nCOPY --chwn=1 a b", "flag").hint)
     assert.are.equal("ENV takes no flags", failure("FROM a\nENV --zzz A=b", "flag").hint)
   end)

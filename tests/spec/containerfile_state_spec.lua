@@ -455,7 +455,10 @@ describe("metadata instructions", function()
     { "90 80", { "80/tcp", "90/tcp" } }, { "127.0.0.1:8080:80", { "80/tcp" }, true }, { "8080:80/sctp", { "80/sctp" }, true },
     { "[::1]::80", { "80/tcp" }, true }, { "$P/udp", { "7/udp", "8/tcp" }, nil, "8 7" }, { '"$P"', false, nil, "8 7" },
     { "x", false }, { "70000", false }, { "9-8", false }, { "80/foo", false }, { "/tcp", false }, { "80-", false },
-    { "1-2:80-90", false }, { "1-2:80", { "80/tcp" }, true } }
+    { "1-2:80-90", false }, { "1-2:80", { "80/tcp" }, true },
+    { "localhost:8080:80", false }, { "10.0.0.256:80:80", false }, { "10.0.0.01:80:80", false }, { "2001:db8::7:80:81", { "81/tcp" }, true },
+    { "[::ffff:1.2.3.4]:80:80", { "80/tcp" }, true }, { "[fe80::1%eth0]:80:80", false }, { "[1::2::3]:80:80", false }, { "[::x]::80", false },
+    { "[1:2:3:4:5:6:7:8]::80", { "80/tcp" }, true }, { "[1:2:3:4:5:6:7::8]::80", false } }
   for _, row in ipairs(ports) do
     it("EXPOSE " .. row[1], function()
       local lines = { row[4] and 'ENV P="' .. row[4] .. '"' or "ENV P=", "EXPOSE " .. row[1] }

@@ -16,16 +16,16 @@ checks.rules = {
 }
 
 local function names(value, out)
-  for rule in value:gmatch("[^,%s]+") do out[rule == "all" and "all" or rule] = true end
+  for rule in value:gmatch("[^,]+") do out[rule == "all" and "all" or rule] = true end
 end
 
----Reads `skip=A,B|all;experimental=C;error=true`.
+---Reads `skip=A,B|all;experimental=C;error=true`; what follows a blank is not part of it.
 ---@param text string|nil
 ---@return {skip: table<string, boolean>, experimental: table<string, boolean>, error: boolean}
 function checks.options(text)
   local out = { skip = {}, experimental = {}, error = false }
-  for part in (text or ""):gmatch("[^;]+") do
-    local key, value = part:match("^%s*(%a+)%s*=%s*(.-)%s*$")
+  for part in (text or ""):match("^[^ ]*"):gmatch("[^;]+") do
+    local key, value = part:match("^(%a+)=(.*)$")
     if key == "skip" then names(value, out.skip)
     elseif key == "experimental" then names(value, out.experimental)
     elseif key == "error" then out.error = flags.boolean(value) or false end

@@ -31,14 +31,18 @@ function heredoc.parse(word)
   }
 end
 
----All heredocs that a logical line opens, in order, with the offset of each.
+---All heredocs that a logical line opens, in order, with the offset of each. A line with an open quote
+---opens none (as in BuildKit: it may be the business of the shell).
 ---@param line string
----@return table[]
+---@return table[] docs
+---@return boolean open whether an open quote hides what looks like a heredoc
 function heredoc.find(line)
   local docs = {}
-  if not line:find("<<", 1, true) then return docs end
-  local at = 1
-  for _, word in ipairs(words(line, true, true) or {}) do
+  local mark = line:find("<<", 1, true)
+  if not mark then return docs, false end
+  local at, found = 1, words(line, true, true)
+  if not found then return docs, line:find("<<%-?[\"'%w]", mark) ~= nil end
+  for _, word in ipairs(found) do
     local doc = heredoc.parse(word)
     if doc then
       doc.at = line:find(word, at, true) or at
@@ -46,7 +50,7 @@ function heredoc.find(line)
       docs[#docs + 1] = doc
     end
   end
-  return docs
+  return docs, false
 end
 
 ---Content as the instruction sees it: `<<-` strips the leading tabs of every line.

@@ -52,14 +52,20 @@ function lexer:warn(rule, message, line)
   self.warnings[#self.warnings + 1] = { rule = rule, message = message, line = line }
 end
 
--- Records "#key=value" when it is a directive; anything else closes the directives for good.
+-- Records "#key=value" when it is a directive; anything else closes the directives for good. Behind a first
+-- line of "#!" only syntax and check are still read, each where it stands first.
 function lexer:directive(text, line, col)
+  if line == 1 and col == 1 and text:sub(1, 2) == "#!" then
+    self.shebang = true
+    return true
+  end
   local key, value = text:match("^#%s*(%a%w*)%s*=%s*(%S.-)%s*$")
   key = key and key:lower()
   if not key or not DIRECTIVES[key] then
     self.open = false
     return false
   end
+  if self.shebang and (key == "escape" or self.directives[key]) then return true end
   if self.directives[key] then
     fault.raise("directive", ("only one %s parser directive can be used"):format(key),
       self:at(line, col))

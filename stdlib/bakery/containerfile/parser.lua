@@ -23,8 +23,10 @@ local function instruction(lx, logical, s, base)
   local rule = grammar.instructions[name]
   if not rule then
     fault.raise("unknown_instruction", "unknown instruction: " .. word, place(1),
-      fault.suggest(word, grammar.names))
+      lx.open_quote and ("line %d has a quote that is not closed, so that its << begins no heredoc"):format(lx.open_quote)
+      or fault.suggest(word, grammar.names))
   end
+  lx.open_quote = nil
   local words, args, args_at = text.flags(rest or "")
   local line, col = lexer.position(logical, base + 1)
   local ins = {
@@ -64,7 +66,8 @@ end
 local function read_heredocs(lx, logical, ins)
   local target = ins.trigger or ins
   if not grammar.instructions[target.name].heredoc or target.form == "exec" then return end
-  local docs = heredoc.find(logical.text)
+  local docs, open = heredoc.find(logical.text)
+  lx.open_quote = open and logical.line or nil
   for _, doc in ipairs(docs) do
     lx:heredoc(doc, logical)
     logical.end_line = lx.pos - 1

@@ -8,13 +8,12 @@ local remote = {}
 ---@param source string
 ---@return string|nil
 function remote.kind(source)
-  local lower = source:lower()
-  if lower:find("^git@[^:/]+:") or lower:find("^git://") or lower:find("^ssh://") then return "git" end
-  if lower:find("^https?://") then
-    local path = source:match("^[^?#]*")
-    return path:find("%.git/?$") and "git" or "http"
-  end
-  return nil
+  local scheme = source:match("^(%w+)://")
+  if not scheme then return source:find("^[%w_-]+@[%w.-]+:") and "git" or nil end -- USER@HOST:PATH, as scp has it
+  scheme = scheme:lower()
+  if scheme == "git" or scheme == "ssh" then return "git" end
+  if scheme ~= "http" and scheme ~= "https" then return nil end
+  return source:match("^[^?#]*"):find("%.git$") and "git" or "http"
 end
 
 local function decode(text)
@@ -31,28 +30,46 @@ local function boolean(key, value)
   return b
 end
 
-local function read_query(out, query)
-  for field in query:gmatch("[^&]+") do
-    local key, value = field:match("^([^=]*)=?(.*)$")
-    value = decode(value)
-    if not IS_QUERY[key] then
-      fault.raise("git", ("unknown query key '%s' of a git source"):format(key), nil, fault.suggest(key, QUERY)
-        or "keys are " .. table.concat(QUERY, ", "))
-    end
-    if key == "branch" or key == "tag" or key == "ref" then
-      if out.ref then fault.raise("git", "a git source has one of ref, branch and tag") end
-      out.ref = (key == "branch" and "refs/heads/" or key == "tag" and "refs/tags/" or "") .. value
-    elseif key == "keep-git-dir" or key == "submodules" then
-      out[key:gsub("-", "_")] = boolean(key, value)
-    elseif key == "commit" or key == "checksum" then
-      out.checksum = value
-    else
-      out.subdir = value
-    end
+-- A value may be said twice, by the fragment and by the query, when both say the same.
+local function set(out, key, value)
+  if out[key] and out[key] ~= value then
+    fault.raise("git", ("a git source names two values of %s: '%s' and '%s'"):format(key, out[key], value))
+  end
+  out[key] = value
+end
+
+local PREFIX = { ref = "", branch = "refs/heads/", tag = "refs/tags/" }
+
+local function read_field(out, key, value)
+  if not IS_QUERY[key] then
+    fault.raise("git", ("unknown query key '%s' of a git source"):format(key), nil, fault.suggest(key, QUERY)
+      or "keys are " .. table.concat(QUERY, ", "))
+  end
+  if key == "keep-git-dir" or key == "submodules" then
+    out[key:gsub("-", "_")] = boolean(key, value)
+  elseif value == "" then
+    fault.raise("git", ("the query key '%s' of a git source has no value"):format(key))
+  elseif PREFIX[key] then
+    local prefix = PREFIX[key]
+    set(out, "ref", value:sub(1, #prefix) == prefix and value or prefix .. value)
+  else
+    set(out, key == "subdir" and key or "checksum", value)
   end
 end
 
----Takes a git source apart: REPOSITORY[#REF[:SUBDIR]] or REPOSITORY?ref=…&subdir=….
+local function read_query(out, query)
+  local seen = {}
+  for field in query:gmatch("[^&]+") do
+    local key, value = field:match("^([^=]*)=?(.*)$")
+    if seen[key] then fault.raise("git", ("the query key '%s' of a git source stands there twice"):format(key)) end
+    seen[key] = true
+    read_field(out, key, decode(value))
+  end
+  -- A whole commit names what to take; the part of one is only checked.
+  if out.checksum and #out.checksum >= 40 then out.ref = out.ref or out.checksum end
+end
+
+---Takes a git source apart: REPOSITORY[?ref=…&subdir=…][#REF[:SUBDIR]].
 ---@param source string
 ---@return { url: string, ref?: string, subdir?: string, checksum?: string, keep_git_dir?: boolean,
 ---  submodules?: boolean }
@@ -60,17 +77,11 @@ function remote.git(source)
   local rest, fragment = source:match("^([^#]*)#?(.*)$")
   local url, query = rest:match("^([^?]*)%??(.*)$")
   local out = { url = url }
-  if query ~= "" then
-    if fragment ~= "" then
-      fault.raise("git", "a git source has either a query or a #fragment, not both")
-    end
-    read_query(out, query)
-  else
-    local ref, subdir = fragment:match("^([^:]*):?(.*)$")
-    out.ref, out.subdir = decode(ref), decode(subdir)
-  end
-  if out.ref == "" then out.ref = nil end
-  if out.subdir == "" or out.subdir == "/" then out.subdir = nil end
+  local ref, subdir = fragment:match("^([^:]*):?(.*)$")
+  if ref ~= "" then out.ref = decode(ref) end
+  if subdir ~= "" then out.subdir = decode(subdir) end
+  read_query(out, query)
+  if out.subdir == "/" then out.subdir = nil end
   -- What git would take for an option of its own.
   for _, word in ipairs { out.url, out.ref or "x" } do
     if word:find("^%-") or word:find("[%c ]") then

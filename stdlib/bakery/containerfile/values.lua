@@ -15,6 +15,49 @@ local function range(s)
   return a, b
 end
 
+local function is_ipv4(s)
+  local parts = { s:match("^(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$") }
+  for _, part in ipairs(parts) do
+    if tonumber(part) > 255 or part:find("^0.") then return false end
+  end
+  return #parts == 4
+end
+
+-- Groups of one side of "::"; nil when one of them is none. Four bytes at the end count as two groups.
+local function count_groups(s, last)
+  if s == "" then return 0 end
+  local count = 0
+  for group, stop in (s .. ":"):gmatch("([^:]*):()") do
+    if group:find("^%x%x?%x?%x?$") then count = count + 1
+    elseif last and stop > #s + 1 and is_ipv4(group) then count = count + 2
+    else return nil end
+  end
+  return count
+end
+
+---Is it an IP address in its text form (RFC 4291 section 2.2), without a zone?
+---@param s string
+function values.is_ip(s)
+  if not s:find(":", 1, true) then return is_ipv4(s) end
+  local left, right = s:match("^(.-)::(.*)$")
+  local a, b = count_groups(left or s, not left), count_groups(right or "", true)
+  if not a or not b then return false end
+  return left and a + b < 8 or not left and a == 8
+end
+
+-- Why what stands before the container's port is wrong, or nil: "[ip:]host", host being a port or a range.
+local function address_problem(spec, address, size)
+  local ip, host = address:match("^(.*):([^:]*)$")
+  host = host or address
+  local from, to = range(host)
+  if host ~= "" and not from then return ("invalid host port '%s' in '%s'"):format(host, spec) end
+  if from and to - from ~= size and size > 0 then return ("the port ranges of '%s' differ in length"):format(spec) end
+  if ip and ip ~= "" and not values.is_ip(ip:match("^%[(.*)%]$") or ip) then
+    return ("invalid IP address '%s' in '%s'"):format(ip, spec)
+  end
+  return nil
+end
+
 ---`[ip:][host:]port[-range][/proto]` to "80/tcp" names. Only the container's ports matter here.
 ---@param spec string
 ---@return string[]|nil ports, string? problem, boolean? has_host whether host parts were given
@@ -29,16 +72,8 @@ function values.ports(spec)
   end
   local first, last = range(ports)
   if not first then return nil, ("invalid port '%s' in '%s'"):format(ports, spec) end
-  if address then
-    local host = address:match("([^:]*)$")
-    local from, to = range(host)
-    if host ~= "" and not from then
-      return nil, ("invalid host port '%s' in '%s'"):format(host, spec)
-    end
-    if from and to - from ~= last - first and last ~= first then
-      return nil, ("the port ranges of '%s' differ in length"):format(spec)
-    end
-  end
+  local problem = address and address_problem(spec, address, last - first)
+  if problem then return nil, problem end
   local out = {}
   for n = first, last do out[#out + 1] = ("%d/%s"):format(n, proto) end
   return out, nil, address ~= nil

@@ -118,7 +118,11 @@ end
 local function git_group(build, where, step, text)
   local repo = git.resolve(build, where, text, step.checksum)
   local keep = repo.keep
-  if step.keep_git_dir ~= nil then keep = step.keep_git_dir end
+  if keep == nil then keep = step.keep_git_dir end
+  if step.keep_git_dir ~= nil and keep ~= step.keep_git_dir then
+    once.fail(where, step, { class = "config", code = "git.keep", message = ("--keep-git-dir=%s, but the source says keep-git-dir=%s")
+      :format(step.keep_git_dir, keep) })
+  end
   return { sources = { "/" }, unpack = false,
     digests = { { name = "git", digest = ("%s %s %s %s"):format(repo.commit, repo.subdir or "", keep and "keep" or "",
       repo.submodules and "" or "no submodules") } },

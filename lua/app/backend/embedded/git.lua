@@ -97,6 +97,10 @@ end
 ---@return table repo { url=, commit=, name=, subdir=, keep=, submodules= } for checkout
 function M.resolve(build, where, source, checksum)
   local parts = fail.check(containerfile.git(source))
+  if checksum and parts.checksum and checksum ~= parts.checksum then
+    fail.raise { class = "config", code = "git.checksum", message = ("--checksum=%s, but the source asks for commit %s"):format(checksum,
+      parts.checksum) }
+  end
   local repo = setmetatable({ url = parts.url, subdir = parts.subdir, keep = parts.keep_git_dir,
     submodules = parts.submodules ~= false }, Repo)
   repo.env = environment(build, where, parts.url)
