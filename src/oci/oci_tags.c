@@ -9,6 +9,8 @@
 
 #define PAGE_MAX (16u << 20)
 #define TAGS_MAX 2000000
+#define DECOY_TYPE "application/vnd.oci.image.manifest.v1+json"
+#define DECOY_CONFIG "{}"
 
 void bk_oci_tags_free(struct bk_oci_tags *t) {
   free(t->names);
@@ -241,32 +243,65 @@ int oci_blob_delete(struct bk_oci *c, const struct bk_oci_ref *r, const char *di
   return rc;
 }
 
-/* Moves the tag to a manifest that nothing else can have, and deletes that one. */
+/* A manifest that nothing else can have. */
+static int make_decoy(char *raw, size_t size) {
+  char nonce[40];
+  bk_tmpname(nonce, "delete-");
+  cleanup_free char *digest = oci_digest_of(NULL, DECOY_CONFIG, 2);
+  return snprintf(raw, size,
+                  "{\"schemaVersion\":2,"
+                  "\"mediaType\":\"" DECOY_TYPE "\","
+                  "\"config\":{\"mediaType\":\"application/vnd.oci.image.config.v1+json\","
+                  "\"digest\":\"%s\",\"size\":2},\"layers\":[],"
+                  "\"annotations\":{\"bakery.decoy\":\"%s\"}}",
+                  digest, nonce);
+}
+
+/* Whether the registry deletes manifests at all, asked of one that it does not have. */
+static int must_delete(struct bk_oci *c, const struct bk_oci_ref *at, const char *name,
+                       const struct bk_oci_op *op, struct bk_err *err) {
+  struct bk_http_res res;
+  int rc = delete_once(c, at, &res, op, err);
+  if (rc == 0 && res.status / 100 != 2 && res.status != 404)
+    rc = oci_status_error(&res, err, "delete %s", name);
+  bk_http_res_free(&res);
+  return rc;
+}
+
+/* Puts the decoy under the tag and deletes it; what the tag stood for goes back when that fails. */
+static int swap_and_delete(struct bk_oci *c, const struct bk_oci_ref *r,
+                           const struct bk_oci_ref *at, const char *raw, const char *name,
+                           const struct bk_oci_op *op, struct bk_err *err) {
+  struct bk_oci_manifest old;
+  char *put = NULL, *back = NULL;
+  if (oci_manifest_get(c, r, &old, op, err)) return -1;
+  int rc = oci_manifest_put(c, r, raw, strlen(raw), DECOY_TYPE, &put, op, err);
+  if (rc) bk_err_wrap(err, "delete %s", name);
+  else rc = delete_by_digest(c, at, name, op, err);
+  struct bk_err other;
+  const struct bk_oci_op alone = {.blind = true}; /* also when we were cancelled */
+  if (rc && oci_manifest_put(c, r, old.raw.p, old.raw.len, old.desc.media_type, &back, &alone, &other))
+    bk_err_wrap(err, "%s no longer stands for %s", name, old.desc.digest);
+  bk_oci_manifest_free(&old);
+  free(put);
+  free(back);
+  return rc;
+}
+
 static int delete_by_decoy(struct bk_oci *c, const struct bk_oci_ref *r, const char *name,
                            const struct bk_oci_op *op, struct bk_err *err) {
-  static const char config[] = "{}";
-  char nonce[40], raw[700];
-  bk_tmpname(nonce, "delete-");
-  cleanup_free char *digest = oci_digest_of(NULL, config, 2);
-  int n = snprintf(raw, sizeof raw,
-                   "{\"schemaVersion\":2,"
-                   "\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
-                   "\"config\":{\"mediaType\":\"application/vnd.oci.image.config.v1+json\","
-                   "\"digest\":\"%s\",\"size\":2},\"layers\":[],"
-                   "\"annotations\":{\"bakery.decoy\":\"%s\"}}",
-                   digest, nonce);
-  struct bk_oci_desc d = {.digest = digest, .size = 2};
-  struct bk_oci_source src = {.data = config, .len = 2};
+  char raw[700];
+  int n = make_decoy(raw, sizeof raw);
+  cleanup_free char *digest = oci_digest_of(NULL, raw, (size_t)n);
+  cleanup_free char *config = oci_digest_of(NULL, DECOY_CONFIG, 2);
+  const struct bk_oci_ref at = {.registry = r->registry, .repository = r->repository,
+                                .digest = digest};
+  if (must_delete(c, &at, name, op, err)) return -1;
+  const struct bk_oci_desc d = {.digest = config, .size = 2};
+  const struct bk_oci_source src = {.data = DECOY_CONFIG, .len = 2};
   enum bk_oci_pushed how;
-  char *decoy = NULL;
-  if (oci_blob_push(c, r, &d, &src, &how, op, err) ||
-      oci_manifest_put(c, r, raw, (size_t)n, "application/vnd.oci.image.manifest.v1+json", &decoy,
-                          op, err))
-    return bk_err_wrap(err, "delete %s", name);
-  struct bk_oci_ref at = {.registry = r->registry, .repository = r->repository, .digest = decoy};
-  int rc = delete_by_digest(c, &at, name, op, err);
-  free(decoy);
-  return rc;
+  if (oci_blob_push(c, r, &d, &src, &how, op, err)) return bk_err_wrap(err, "delete %s", name);
+  return swap_and_delete(c, r, &at, raw, name, op, err);
 }
 
 int oci_delete(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_op *op,

@@ -31,6 +31,7 @@ QUIRKS
   head_bare              HEAD answers carry neither digest nor length
   content_type           Content-Type of manifests
   html                   errors are HTML
+  decoys_stay            manifests made to take a tag away cannot be deleted: this status
   manifest_lag           PUT manifest: MANIFEST_BLOB_UNKNOWN this many times
   upload_fail            PUT of blobs: 500 this many times
   upload_reset           PUT of blobs: the connection is closed this many times
@@ -442,6 +443,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "DELETE":
             if not ref.startswith("sha256:"):
                 return self.error(405, "UNSUPPORTED")
+            if self.q.get("decoys_stay") and b"bakery.decoy" in data:
+                return self.error(self.q["decoys_stay"], "UNSUPPORTED")
             for key in [k for k, v in MANIFESTS.items() if k[0] == repo and v[0] == data]:
                 del MANIFESTS[key]
             return self.send(202)

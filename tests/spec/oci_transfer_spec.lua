@@ -302,6 +302,47 @@ describe("deletion", function()
   end)
 end)
 
+describe("deletion of a tag", function()
+  local q, c, repo, raw
+  setup(function() q = registry.quirky() end)
+  teardown(function() q:stop() end)
+  before_each(function()
+    q:set {}
+    c, repo, raw = client { retries = 0 }, q.host .. "/t", manifest()
+    assert(c:push_manifest(repo, "v1", raw, MANIFEST))
+    assert(c:push_manifest(repo, "v2", raw, MANIFEST))
+  end)
+  local function shown(tag) return assert(client():head(repo .. ":" .. tag)).digest end
+
+  it("leaves its manifest where only manifests can be deleted", function()
+    assert.is_true(c:delete(repo .. ":v1"))
+    assert.same({ "v2" }, c:tags(repo))
+    assert.equal(desc(raw).digest, shown "v2")
+  end)
+
+  it("touches nothing where nothing can be deleted", function()
+    for _, status in ipairs { 400, 403, 405 } do
+      q:set { status_for = { DELETE = { status, -1, {} } } }
+      assert.equal(status ~= 403 and "DELETE HEAD DELETE" or "DELETE", (function()
+        q:requests()
+        failure(c:delete(repo .. ":v1"))
+        return q:methods_of "/t/"
+      end)())
+      q:set {}
+      assert.equal(desc(raw).digest, shown "v1")
+    end
+  end)
+
+  it("puts back what the tag stood for when it does not end well", function()
+    for _, quirk in ipairs { { decoys_stay = 405 }, { decoys_stay = 500 } } do
+      q:set(quirk)
+      failure(c:delete(repo .. ":v1"))
+      q:set {}
+      assert.equal(desc(raw).digest, shown "v1")
+    end
+  end)
+end)
+
 describe("slow answers", function()
   it("are waited for while they move", function()
     local q <close> = registry.quirky()

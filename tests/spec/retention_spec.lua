@@ -10,9 +10,9 @@ local NOW, DAY = 1800000000, 86400
 
 local function stamp(at) return os.date("!%Y-%m-%dT%H:%M:%SZ", at) end
 
--- A repository in memory. Options: api (has the referrers API), tags (tags can be deleted).
+-- A repository in memory. Option: api (it has the referrers API).
 local function repository(opts)
-  local r = { name = "host/repo", manifests = {}, tag_of = {}, deleted = {}, dummies = 0 }
+  local r = { name = "host/repo", manifests = {}, tag_of = {}, deleted = {} }
   function r.put(doc)
     local raw = json.encode(doc)
     local d = "sha256:" .. digest.sha256(raw)
@@ -35,21 +35,13 @@ local function repository(opts)
   end
   function r.created() return nil end
   function r.delete_tag(tag)
-    if not opts.tags then return false end
     r.tag_of[tag] = nil
-    return true
   end
   function r.delete(d)
     assert(r.manifests[d], "deleted twice: " .. d)
     r.manifests[d] = nil
     r.deleted[d] = true
     for tag, shown in pairs(r.tag_of) do if shown == d then r.tag_of[tag] = nil end end
-  end
-  function r.put_dummy(tag)
-    r.dummies = r.dummies + 1
-    local d = r.put { mediaType = IMAGE, annotations = { dummy = tostring(r.dummies) } }
-    r.tag_of[tag] = d
-    return d
   end
   return r
 end
@@ -128,7 +120,7 @@ end)
 
 describe("prune", function()
   it("keeps children and referrers of a kept index, whoever else names them", function()
-    local r = repository { api = true, tags = true }
+    local r = repository { api = true }
     local shared, only = image(r, "shared"), image(r, "only")
     r.tag_of["1.0.0"] = index(r, { shared, only })
     r.tag_of["1.0.1"] = index(r, { shared })
@@ -141,7 +133,7 @@ describe("prune", function()
     assert.same({ [old] = true, [only] = true, [sbom] = true }, r.deleted)
   end)
   it("gives way before an image with a hole", function()
-    local r = repository { tags = true }
+    local r = repository {}
     r.tag_of["1.0.0"] = image(r, "old")
     r.tag_of["1.0.1"] = index(r, { "sha256:" .. ("0"):rep(64) })
     local ok, err = pcall(prune.plan, r, rules { { count = 1 } }, NOW)
@@ -149,7 +141,7 @@ describe("prune", function()
     assert.equal("prune.unresolved", err.code)
   end)
   it("leaves what is younger than the grace", function()
-    local r = repository { tags = true }
+    local r = repository {}
     r.tag_of["1.0.0"], r.tag_of["1.0.1"] = image(r, "a", { created = NOW - 3600 }), image(r, "b", { created = NOW })
     local p = rules { { count = 1 } }
     p.grace = 2
@@ -158,7 +150,7 @@ describe("prune", function()
     assert.equal(1, #prune.plan(r, p, NOW).tags)
   end)
   it("notices what changed since a plan was saved", function()
-    local r = repository { tags = true }
+    local r = repository {}
     r.tag_of["1.0.0"], r.tag_of["1.0.1"] = image(r, "a"), image(r, "b")
     local saved = prune.plan(r, rules { { count = 1 } }, NOW)
     prune.recheck(saved, prune.plan(r, rules { { count = 1 } }, NOW), r.name)
@@ -192,7 +184,7 @@ describe("prune on random repositories", function()
   it("never takes from a kept tag what it needs, and leaves nothing of the others", function()
     math.randomseed(20261126)
     for round = 1, 300 do
-      local opts = { api = round % 2 == 0, tags = round % 3 ~= 0 }
+      local opts = { api = round % 2 == 0 }
       local r = repository(opts)
       local pool = {}
       for i = 1, math.random(1, 10) do pool[i] = image(r, round .. "/" .. i) end

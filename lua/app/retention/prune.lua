@@ -107,24 +107,15 @@ function M.plan(repo, policy, now)
   return out
 end
 
--- Removes a tag. Where only manifests can be deleted, a manifest that is doomed takes its tags along; a tag
--- of one that has to stay is moved to a manifest made for that purpose, which is deleted.
-local function remove_tag(repo, t, doomed)
-  if repo.delete_tag(t.tag) or doomed[t.digest] then return end
-  repo.delete(repo.put_dummy(t.tag))
-end
-
 --- Carries a plan out.
----@param repo table as for plan, with delete_tag(tag) → boolean (false: unsupported), delete(digest),
---- put_dummy(tag) → digest
+---@param repo table as for plan, with delete_tag(tag) and delete(digest)
 ---@param plan table of M.plan
 ---@param emit fun(event: table)
 ---@return integer removed
 function M.apply(repo, plan, emit)
-  local removed, doomed = 0, {}
-  for _, digest in ipairs(plan.manifests) do doomed[digest] = true end
+  local removed = 0
   for _, t in ipairs(plan.tags) do
-    remove_tag(repo, t, doomed)
+    repo.delete_tag(t.tag)
     emit { type = "untagged", target = plan.repository, ref = repo.name .. ":" .. t.tag }
     removed = removed + 1
   end

@@ -1,14 +1,10 @@
 --- One repository of a registry, as graph and prune want it.
-local digest = require "bakery.digest"
 local json = require "bakery.json"
 local oci = require "bakery.oci"
 local fail = require "app.fail"
 local graph = require "app.retention.graph"
 
 local M = {}
-
-local EMPTY = "application/vnd.oci.empty.v1+json"
-local MANIFEST = require("bakery.image.media").oci.manifest
 
 local function absent(err) return err.code == "oci.not_found" or err.code == "http.404" end
 local function unsupported(err) return err.code == "oci.unsupported" or err.code == "http.405" or err.code == "http.400" end
@@ -20,7 +16,7 @@ local function unsupported(err) return err.code == "oci.unsupported" or err.code
 function M.open(client, text)
   local ref = fail.within("repository", oci.ref(text))
   local name = ref.name
-  local repo, tags_stay = { name = name }, false
+  local repo = { name = name }
   local function at(what)
     return what:find("^sha%d+:") and name .. "@" .. what or name .. ":" .. what
   end
@@ -52,32 +48,16 @@ function M.open(client, text)
     return type(doc) == "table" and graph.seconds(doc.created) or nil
   end
 
-  function repo.delete_tag(tag)
-    if tags_stay then return false end
-    local ok, err = client:delete(name .. ":" .. tag)
-    if ok or absent(err) then return true end
-    if not unsupported(err) then fail.within("remove " .. name .. ":" .. tag, ok, err) end
-    tags_stay = true
-    return false
-  end
-
-  function repo.delete(d)
-    local ok, err = client:delete(name .. "@" .. d)
+  local function remove(what)
+    local ok, err = client:delete(at(what))
     if ok or absent(err) then return end
     if unsupported(err) then
       err.hint = "deletion may be switched off in the registry (distribution: storage.delete.enabled)"
     end
-    fail.within("remove " .. name .. "@" .. d, ok, err)
+    fail.within("remove " .. at(what), ok, err)
   end
 
-  --- Moves a tag to a manifest that is like no other; returns its digest.
-  function repo.put_dummy(tag)
-    local empty = { mediaType = EMPTY, digest = "sha256:" .. digest.sha256 "{}", size = 2 }
-    fail.check(client:push_blob(name, empty, { data = "{}" }))
-    local raw = json.encode { schemaVersion = 2, mediaType = MANIFEST, artifactType = "application/vnd.bakery.removed.v1",
-      config = empty, layers = { empty }, annotations = { ["dev.bakery.removed"] = tag .. " " .. os.time() } }
-    return fail.within("move " .. name .. ":" .. tag, client:push_manifest(name, tag, raw, MANIFEST)).digest
-  end
+  repo.delete_tag, repo.delete = remove, remove
   return repo
 end
 
