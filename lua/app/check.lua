@@ -163,12 +163,10 @@ function Check:containerfile(dir, file, opts)
   ast, err = containerfile.parse(text, { name = file })
   local plan
   if ast then plan, err = containerfile.stages(ast, opts) end
-  if not plan then return self:add(in_file(dir, file, err)) end
-  for _, list in ipairs { ast.warnings or {}, plan.warnings or {} } do
-    for _, w in ipairs(list) do
-      self:add(in_file(dir, file, { code = w.rule or "containerfile.warning", message = w.message, line = w.line or 1 }),
-        "warning")
-    end
+  if not plan then self:add(in_file(dir, file, err)) end
+  for _, w in ipairs((plan or err).warnings or {}) do
+    self:add(in_file(dir, file, { code = w.rule or "containerfile.warning", message = w.message, line = w.line or 1 }),
+      "warning")
   end
 end
 
@@ -201,7 +199,8 @@ function Check:version_files(project, image, version, what)
             and ("`bakery update files --image-name '^%s$'` renders it from the templates"):format(image.name) or nil })
       else
         local platform = os_entry and os_entry.platforms[1] or "linux/amd64"
-        self:containerfile(project.dir, file, { target = target, platform = platform, build_platform = platform })
+        self:containerfile(project.dir, file, { target = target, platform = platform, build_platform = platform,
+          every_stage = true })
       end
       ::continue::
     end
@@ -238,7 +237,7 @@ function Check:loose_files(dir)
       if text then ok, err = env:compile(text, { name = item.path }) end
       if not ok then self:add(in_file(dir, item.path, err)) end
     elseif file and not inside and base:find "^Containerfile" and not render.is_template(base) then
-      self:containerfile(dir, item.path, {})
+      self:containerfile(dir, item.path, { every_stage = true })
     end
   end
   env:close()

@@ -36,24 +36,26 @@ local function lacks(text, part) assert.is_nil(text:find(part, 1, true), "'" .. 
 describe("CopyIgnoredFile", function()
   teardown(world.cleanup)
 
-  it("is said of sources that the ignore file leaves out, when asked for", function()
-    local function try(directive, source)
-      local dir = world.project { app = directive .. "FROM scratch AS made\nCOPY base /gone\nFROM scratch\nCOPY base/ /\n"
-        .. "COPY --from=made gone /g\nCOPY " .. source .. " /to/\n" }
-      world.write(dir, { [".dockerignore"] = "gone\n!gone/kept\n", ["gone/kept"] = "k", ["gone/other"] = "o", here = "h" })
+  it("is said of sources that the ignore file leaves out, unless it has exceptions", function()
+    local function try(directive, source, ignore, comment)
+      local dir = world.project { app = directive .. "\nFROM scratch AS made\nCOPY base /gone\nFROM scratch\nCOPY base/ /\n"
+        .. "COPY --from=made gone /g\n" .. (comment or "") .. "\nCOPY " .. source .. " /to/\n" }
+      world.write(dir, { [".dockerignore"] = ignore or "gone\n", ["gone/kept"] = "k", ["gone/other"] = "o", here = "h" })
       return world.bakery { "build", "-C", dir, "--store", world.tmp() .. "/store", "--progress", "plain" }
     end
-    local asked, said = "# check=experimental=CopyIgnoredFile\n", "COPY of '%s', which the ignore file of the context leaves out"
+    local said = "COPY of '%s', which the ignore file of the context leaves out"
     for _, source in ipairs { "./gone", "/gone/", "gone/other" } do
-      has(try(asked, source).stderr, "Containerfile:7: " .. said:format(source))
+      has(try("", source).stderr, "Containerfile:8: " .. said:format(source))
     end
-    for _, source in ipairs { "gone/kept", "here", "." } do
-      local r = try(asked, source)
+    for _, source in ipairs { "here", "." } do
+      local r = try("", source)
       assert.equal(0, r.code, r.stderr)
       lacks(r.stderr, "leaves out")
     end
-    lacks(try("", "gone").stderr, "leaves out")
-    local r = try("# check=experimental=all;error=true\n", "gone")
+    lacks(try("", "gone/other", "gone\n!gone/kept\n").stderr, "leaves out")
+    lacks(try("# check=skip=CopyIgnoredFile", "gone").stderr, "leaves out")
+    lacks(try("", "gone", nil, "# check=skip=CopyIgnoredFile").stderr, "leaves out")
+    local r = try("# check=error=true", "gone")
     assert.equal(1, r.code, r.stderr)
     has(r.stderr, "error: " .. said:format "gone" .. " (CopyIgnoredFile)")
   end)

@@ -404,23 +404,35 @@ end)
 
 describe("static warnings", function()
   local rows = {
-    { join("FROM a", "CMD [\"a\"]", "CMD [\"b\"]"), "MultipleInstructionsDisallowed", 3 },
+    { join("FROM a", "CMD [\"a\"]", "RUN b", "CMD [\"b\"]"), "MultipleInstructionsDisallowed", 2 },
     { join("FROM a", "CMD [\"a\"]", "FROM b", "CMD [\"b\"]"), nil },
-    { join("FROM a", "ENTRYPOINT [\"a\"]", "ENTRYPOINT [\"b\"]"), "MultipleInstructionsDisallowed", 3 },
-    { join("FROM a", "HEALTHCHECK NONE", "HEALTHCHECK CMD b"), "MultipleInstructionsDisallowed", 3 },
+    { join("FROM a", "ENTRYPOINT [\"a\"]", "ENTRYPOINT [\"b\"]"), "MultipleInstructionsDisallowed", 2 },
+    { join("FROM a", "HEALTHCHECK NONE", "HEALTHCHECK CMD b"), "MultipleInstructionsDisallowed", 2 },
     { join("FROM a", "MAINTAINER x"), "MaintainerDeprecated", 2 },
     { join("FROM a", "ENV A b"), "LegacyKeyValueFormat", 2 }, { join("FROM a", "LABEL A b"), "LegacyKeyValueFormat", 2 },
     { join("FROM a", "ENV DB_PASSWORD=b"), "SecretsUsedInArgOrEnv", 2 },
     { join("FROM a", "ARG GITHUB_TOKEN"), "SecretsUsedInArgOrEnv", 2 },
-    { join("FROM a", "ARG PUBLIC_KEY TOKENIZER MONKEY"), nil },
+    { join("FROM a", "ARG PUBLIC_KEY TOKENIZER MONKEY"), nil }, { join("FROM a", "ENV api-key=b my.token=c"), nil },
+    { join("FROM a", "ARG TOKEN_FILE KEY_VERSION", "ENV Password_File=/run/x"), nil },
+    { join("FROM a", "ARG TOKEN_FILES"), "SecretsUsedInArgOrEnv", 2 },
+    -- comments of one instruction
+    { join("FROM a", "# check=skip=SecretsUsedInArgOrEnv", "ARG TOKEN"), nil },
+    { join("FROM a", "# why", "#  CHECK = skip=all // because", "ARG TOKEN=1", "ENV A b"), "LegacyKeyValueFormat", 5 },
+    { join("FROM a", "# check=skip=MaintainerDeprecated", "# check=skip=all", "ENV A b"), "LegacyKeyValueFormat", 4 },
+    { join("FROM a", "# check=skip=JSONArgsRecommended", "#", "CMD a"), "JSONArgsRecommended", 4 },
+    { join("# check=skip=all;experimental=all", "# other", "ARG X", "FROM a"), "InvalidDefinitionDescription", 3 },
+    { join("FROM a", "# check=experimental=InvalidDefinitionDescription", "# X good", "ARG X"), nil },
+    { join("FROM a", "# check=experimental=all", "# other", "ARG X"), "InvalidDefinitionDescription", 4 },
     { join("FROM a", "CMD a"), "JSONArgsRecommended", 2 }, { join("FROM a", "ENTRYPOINT a b"), "JSONArgsRecommended", 2 },
     { join("FROM a", 'SHELL ["/bin/bash", "-c"]', "CMD a"), nil },
     { join("FROM a", 'SHELL ["x"]', "FROM b", "CMD a"), "JSONArgsRecommended", 4 },
+    { join("FROM a AS b", 'SHELL ["x"]', "FROM B AS c", "FROM c", "CMD a"), nil },
     { join("FROM a AS Base"), "StageNameCasing", 1 }, { join("FROM a as base"), "FromAsCasing", 1 },
     { join("from a as base"), nil }, { join("FROM a", "run b", "RUN c"), "ConsistentInstructionCasing", 2 },
     { join("FROM a", "Run b"), "ConsistentInstructionCasing", 2 }, { join("from a", "run b", "RUN c"), "ConsistentInstructionCasing", 3 },
     { join("FROM --platform=linux/arm64 a"), "FromPlatformFlagConstDisallowed", 1 },
-    { join("FROM --platform=linux/arm64 a AS build-arm64"), nil }, { join("FROM --platform=$BUILDPLATFORM a"), nil },
+    { join("FROM --platform=linux/arm64 a AS build-arm64"), nil }, { join("FROM --platform=linux/arm64 a AS linux"), nil },
+    { join("FROM --platform=$BUILDPLATFORM a"), nil },
     { join("# other", "ARG X", "FROM a"), nil },
     { join("# check=experimental=all", "# other", "ARG X", "FROM a"), "InvalidDefinitionDescription", 3 },
     { join("# check=experimental=InvalidDefinitionDescription", "# X good", "ARG X", "FROM a"), nil },
@@ -435,4 +447,11 @@ describe("static warnings", function()
       assert.is_true(#w <= 1)
     end)
   end
+
+  it("come with the error that ends the file", function()
+    local _, err = containerfile.parse(join("# check=skip=LegacyKeyValueFormat", "FROM a", "MAINTAINER x", "ENV A b", "NOTHING"))
+    assert.are.equal(5, err.line)
+    assert.are.equal(1, #err.warnings)
+    assert.are.equal("MaintainerDeprecated", err.warnings[1].rule)
+  end)
 end)

@@ -70,6 +70,35 @@ describe("FROM", function()
     assert.are.same({ "UndefinedArgInFrom:2" }, rules(plan { "FROM a", "FROM b$V", "ARG V" }))
     assert.are.same({}, rules(plan { "ARG V", "FROM b$V" }))
   end)
+
+  it("names the argument that a name of FROM is nearly", function()
+    for _, row in ipairs { { "FROM --platform=$BULIDPLATFORM a", "did you mean $BUILDPLATFORM?" },
+      { "FROM --platform=linux/${MYARCH} a", "did you mean $MY_ARCH?" } } do
+      local ast = assert(containerfile.parse("ARG MY_ARCH=amd64\n" .. row[1] .. "\n"))
+      local _, err = containerfile.stages(ast, {})
+      assert.are.equal(row[2], err.hint)
+      assert.are.equal("UndefinedArgInFrom", err.warnings[1].rule)
+      assert.is_truthy(err.warnings[1].message:find(row[2], 1, true))
+    end
+  end)
+
+  it("does not warn about single instructions of stages that are not built", function()
+    local text = { "FROM a AS one", "ENV A b", "CMD x", "CMD [\"y\"]", "ARG TOKEN", "MAINTAINER m", "FROM a as two", "ENV A b" }
+    local all = { "LegacyKeyValueFormat:2", "JSONArgsRecommended:3", "MultipleInstructionsDisallowed:3", "SecretsUsedInArgOrEnv:5",
+      "MaintainerDeprecated:6", "FromAsCasing:7", "LegacyKeyValueFormat:8" }
+    assert.are.same({ "MaintainerDeprecated:6", "FromAsCasing:7", "LegacyKeyValueFormat:8" }, rules(plan(text)))
+    assert.are.same(table.move(all, 1, 6, 1, {}), rules(plan(text, { target = "one" })))
+    assert.are.same(all, rules(plan(text, { every_stage = true })))
+  end)
+
+  it("the option BUILDKIT_DOCKERFILE_CHECK replaces the directive, comments of one instruction stay", function()
+    local text = { "# check=skip=all", "FROM a as b", "MAINTAINER x", "# check=skip=LegacyKeyValueFormat", "ENV A b", "ENV A c" }
+    assert.are.same({}, rules(plan(text)))
+    local args = { BUILDKIT_DOCKERFILE_CHECK = "skip=MaintainerDeprecated;error=true" }
+    local p = plan(text, { build_args = args })
+    assert.are.same({ "FromAsCasing:2", "LegacyKeyValueFormat:6" }, rules(p))
+    assert.is_true(p.check.error)
+  end)
 end)
 
 describe("platforms", function()

@@ -371,6 +371,7 @@ describe("metadata instructions", function()
     local step, s = last { "WORKDIR w/x" }
     assert.are.same({ "workdir", "/w/x", "WORKDIR /w/x" }, { step.op, step.path, step.history })
     assert.are.same({ "WorkdirRelativePath:2" }, rules(s))
+    assert.are.same({}, rules(select(2, last { "# check=skip=WorkdirRelativePath // is known", "WORKDIR x" })))
     assert.are.equal("/w/x", s.config.WorkingDir)
     step = last { "USER app", "WORKDIR /a b/../c/" }
     assert.are.same({ "/c", "app" }, { step.path, step.user })

@@ -12,7 +12,7 @@ checks.rules = {
   UndefinedArgInFrom = true, UndefinedVar = true, WorkdirRelativePath = true, MultipleInstructionsDisallowed = true,
   SecretsUsedInArgOrEnv = true, InvalidDefaultArgInFrom = true, LegacyKeyValueFormat = true,
   FromPlatformFlagConstDisallowed = true, RedundantTargetPlatform = true, InvalidBaseImagePlatform = true,
-  ExposeProtoCasing = true, ExposeInvalidFormat = true, CopyIgnoredFile = false, InvalidDefinitionDescription = false,
+  ExposeProtoCasing = true, ExposeInvalidFormat = true, CopyIgnoredFile = true, InvalidDefinitionDescription = false,
 }
 
 local function names(value, out)
@@ -33,12 +33,32 @@ function checks.options(text)
   return out
 end
 
----Whether a rule is to be reported.
+-- Rules that concern the stages of a build only: what stands in others is no business of it.
+checks.of_stages = { LegacyKeyValueFormat = true, SecretsUsedInArgOrEnv = true, JSONArgsRecommended = true,
+  MultipleInstructionsDisallowed = true }
+
+---Options in the comments above an instruction (`# check=skip=RULE`), which hold for it alone: of the first such one.
+---@param comments string[]|nil
+---@return table|nil options
+function checks.of_comments(comments)
+  for _, comment in ipairs(comments or {}) do
+    local key, value = comment:match("^(%a%w*)%s*=%s*(%S.*)$")
+    if key and key:lower() == "check" then return checks.options(value) end
+  end
+  return nil
+end
+
+local function named(list, rule) return list.all or list[rule] or false end
+
+---Whether a rule is to be reported: an experimental one when it is asked for, any other when it is not skipped.
 ---@param options table of checks.options
 ---@param rule string
-function checks.wanted(options, rule)
-  if options.skip.all or options.skip[rule] then return false end
-  return checks.rules[rule] ~= false or options.experimental.all or options.experimental[rule] or false
+---@param own table|nil options of the instruction in question
+function checks.wanted(options, rule, own)
+  if checks.rules[rule] == false then
+    return named(options.experimental, rule) or own ~= nil and named(own.experimental, rule)
+  end
+  return not (named(options.skip, rule) or own and named(own.skip, rule))
 end
 
 -- "upper", "lower", or nil for mixed case.
@@ -70,8 +90,9 @@ local function check_from(ins, warn)
   end
   local platform = ins.platform
   if platform and not platform:find("$", 1, true) then
-    local arch = platform:match("^[^/]+/([^/]+)") or platform
-    if not (ins.as and ins.as:find(arch:lower(), 1, true)) then
+    local os_name, arch = platform:lower():match("^([^/]+)/([^/]+)")
+    local function is_named(part) return ins.as ~= nil and ins.as:find(part, 1, true) ~= nil end
+    if not (is_named(arch or platform:lower()) or os_name and is_named(os_name)) then
       warn("FromPlatformFlagConstDisallowed", ("--platform=%s builds this stage for one platform only; use $TARGETPLATFORM, "
         .. "$BUILDPLATFORM or no flag"):format(platform), ins.line)
     end
@@ -83,7 +104,7 @@ local function check_description(ins, warn)
   local wanted = ins.name == "FROM" and { ins.as } or {}
   for _, arg in ipairs(ins.name == "ARG" and ins.args or {}) do wanted[#wanted + 1] = arg.key end
   for _, line in ipairs(ins.comments or {}) do
-    local good = #wanted == 0
+    local good = #wanted == 0 or line:find("^check%s*=") ~= nil
     for _, name in ipairs(wanted) do good = good or line:sub(1, #name + 1) == name .. " " end
     if not good then
       warn("InvalidDefinitionDescription", ("the comment above %s should begin with '%s'"):format(ins.name, wanted[1]), ins.line)
@@ -97,13 +118,15 @@ end
 ---@param warn fun(rule: string, message: string, line: integer)
 function checks.run(list, warn)
   check_casing(list, warn)
-  local shell = false
+  local shell, stage, shells = false, nil, {} -- whether a stage has a SHELL of its own or of its base
   for _, ins in ipairs(list) do
     if ins.name == "FROM" then
-      shell = false
+      shell, stage = shells[ins.image:lower()] or false, ins.as
+      if stage then shells[stage] = shell end
       check_from(ins, warn)
     elseif ins.name == "SHELL" then
       shell = true
+      if stage then shells[stage] = true end
     elseif (ins.name == "CMD" or ins.name == "ENTRYPOINT") and ins.form == "shell" and not shell then
       warn("JSONArgsRecommended", ("%s in shell form: the program is a child of /bin/sh and gets no signals; write %s [\"…\"]")
         :format(ins.name, ins.name), ins.line)

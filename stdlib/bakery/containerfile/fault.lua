@@ -26,6 +26,7 @@ local MARK = {}
 ---@field source? string  text of that line
 ---@field hint? string
 ---@field retryable boolean
+---@field warnings? table[] what was warned about before
 
 -- Messages quote the input: control characters must neither cut them off nor reach a terminal.
 local function printable(s)
@@ -91,6 +92,16 @@ end
 local function trace(e)
   if type(e) == "table" then return e end
   return debug.traceback(tostring(e), 2)
+end
+
+---Runs a function; a fault that it raises takes the warnings along that were made before.
+---@param fn fun(): any
+---@param warnings fun(): table[]
+function fault.noting(fn, warnings)
+  local ok, e = xpcall(fn, trace)
+  if ok then return e end
+  if type(e) == "table" and e[MARK] then e[MARK].warnings = warnings() end
+  error(e, 0)
 end
 
 ---Turns a function that raises faults into one that returns `nil, err`.

@@ -73,20 +73,20 @@ end
 
 local SECRET = { "apikey", "auth", "credential", "credentials", "key", "password", "pword",
   "passwd", "secret", "token" }
-local PUBLIC = { "public", "pubkey", "keyring" }
+local PUBLIC = { "public", "file", "version" }
+
+local function has_word(key, words)
+  for _, word in ipairs(words) do
+    if key:find("_" .. word .. "_", 1, true) then return true end
+  end
+  return false
+end
 
 local function warn_secret(ins, key, cx)
-  local parts = "_" .. key:lower():gsub("[%-.]", "_") .. "_"
-  for _, word in ipairs(PUBLIC) do
-    if parts:find(word, 1, true) then return end
-  end
-  for _, word in ipairs(SECRET) do
-    if parts:find("_" .. word .. "_", 1, true) then
-      cx.warn("SecretsUsedInArgOrEnv", ("%s %s: secrets in ARG and ENV stay readable in the image; "
-        .. "use RUN --mount=type=secret"):format(ins.name, key))
-      return
-    end
-  end
+  local parts = "_" .. key:lower() .. "_"
+  if not has_word(parts, SECRET) or has_word(parts, PUBLIC) then return end
+  cx.warn("SecretsUsedInArgOrEnv", ("%s %s: secrets in ARG and ENV stay readable in the image; "
+    .. "use RUN --mount=type=secret"):format(ins.name, key))
 end
 
 local function read_pairs(ins, rest, cx)

@@ -25,7 +25,8 @@ containerfile.parse = fault.guard(parser.parse)
 ---Resolves FROM references and the stages that a target needs.
 ---@param ast table
 ---@param opts? {build_args?: table<string,string>, platform?: string, build_platform?: string,
----  target?: string, contexts?: table<string, any>, epoch?: integer}
+---  target?: string, contexts?: table<string, any>, epoch?: integer, every_stage?: boolean} every_stage: the
+---  warnings are to be of all stages, not of those that the target needs
 ---@return bakery.containerfile.plan|nil plan
 ---@return bakery.containerfile.error? err
 containerfile.stages = fault.guard(resolve.stages)

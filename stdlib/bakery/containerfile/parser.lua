@@ -107,8 +107,8 @@ local function check_order(lx, list)
         lx:at(ins.line, ins.col), "only ARG may stand before FROM")
     elseif ins.name == "CMD" or ins.name == "ENTRYPOINT" or ins.name == "HEALTHCHECK" then
       if seen[ins.name] then
-        lx:warn("MultipleInstructionsDisallowed", ("%s of line %d is overridden here; only the "
-          .. "last one counts"):format(ins.name, seen[ins.name]), ins.line)
+        lx:warn("MultipleInstructionsDisallowed", ("%s is overridden by that of line %d; only the last one counts")
+          :format(ins.name, ins.line), seen[ins.name])
       end
       seen[ins.name] = ins.line
     end
@@ -119,10 +119,11 @@ local function check_order(lx, list)
   end
 end
 
-local function filter_warnings(list, options)
+-- The warnings that the options let through, by line; `own` has those of single lines.
+local function filter_warnings(list, options, own)
   local out = {}
   for _, w in ipairs(list) do
-    if checks.wanted(options, w.rule) then out[#out + 1] = w end
+    if checks.wanted(options, w.rule, own[w.line]) then out[#out + 1] = w end
   end
   table.sort(out, function(a, b)
     if a.line ~= b.line then return a.line < b.line end
@@ -131,6 +132,28 @@ local function filter_warnings(list, options)
   return out
 end
 parser.filter_warnings = filter_warnings
+
+-- All instructions of a file into `list`, and the options of their own comments by line into `own`.
+local function read_file(lx, list, own, is_trigger)
+  while true do
+    local logical = lx:next()
+    if not logical then break end
+    local ins = instruction(lx, logical, logical.text, 0)
+    read_heredocs(lx, logical, ins)
+    if ins.trigger then finish_onbuild(ins) end
+    ins.own_check = checks.of_comments(ins.comments)
+    if ins.own_check then own[ins.line] = ins.own_check end
+    list[#list + 1] = ins
+  end
+  if #list == 0 then
+    fault.raise("syntax", "file with no instructions", lx:at(1, 1))
+  end
+  if not is_trigger then
+    check_order(lx, list)
+    checks.run(list, function(rule, message, line) lx:warn(rule, message, line) end)
+  end
+  check_syntax(lx)
+end
 
 ---@param source string
 ---@param opts? {name?: string, trigger?: boolean} trigger: one instruction of an ONBUILD
@@ -144,32 +167,21 @@ function parser.parse(source, opts)
   if not source:find("%S") then
     fault.raise("syntax", "the Containerfile cannot be empty", lx:at(1, 1))
   end
-  local list = {}
-  while true do
-    local logical = lx:next()
-    if not logical then break end
-    local ins = instruction(lx, logical, logical.text, 0)
-    read_heredocs(lx, logical, ins)
-    if ins.trigger then finish_onbuild(ins) end
-    list[#list + 1] = ins
-  end
-  if #list == 0 then
-    fault.raise("syntax", "file with no instructions", lx:at(1, 1))
-  end
-  if not opts.trigger then
-    check_order(lx, list)
-    checks.run(list, function(rule, message, line) lx:warn(rule, message, line) end)
-  end
-  check_syntax(lx)
-  local check = checks.options(lx.directives.check and lx.directives.check.value)
+  local list, own = {}, {}
+  local function check() return checks.options(lx.directives.check and lx.directives.check.value) end
+  fault.noting(function() read_file(lx, list, own, opts.trigger) end, function()
+    return filter_warnings(lx.warnings, check(), own)
+  end)
   return {
     name = lx.file.name,
     file = lx.file,
     escape = lx.escape,
     directives = lx.directives,
-    check = check,
+    check = check(),
+    own_checks = own,
     instructions = list,
-    warnings = filter_warnings(lx.warnings, check),
+    all_warnings = lx.warnings,
+    warnings = filter_warnings(lx.warnings, check(), own),
   }
 end
 

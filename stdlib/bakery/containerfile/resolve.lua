@@ -2,6 +2,7 @@
 local checks = require "bakery.containerfile.checks"
 local expand = require "bakery.containerfile.expand"
 local fault = require "bakery.containerfile.fault"
+local image = require "bakery.containerfile.image"
 local mounts = require "bakery.containerfile.mounts"
 local parser = require "bakery.containerfile.parser"
 local platform = require "bakery.containerfile.platform"
@@ -111,25 +112,26 @@ local function check_default(plan, ast, ins, word)
   end
 end
 
+-- The value, and a hint when a name in it is nearly another's.
 local function expand_from(plan, ast, ins, word, what)
   local unset = {}
   local value, err = expand.expand(word, plan.global_args, { escape = ast.escape, unset = unset })
   if not value then fault.rethrow(err, place(ins, ast.file)) end
-  local names = {}
-  for name in pairs(unset) do names[#names + 1] = name end
-  table.sort(names)
+  local names, near = image.sorted_keys(unset), nil
   for _, name in ipairs(names) do
     if not plan.declared[name] then
-      plan:warn("UndefinedArgInFrom", ("FROM uses $%s, which no ARG before the first FROM declares")
-        :format(name), ins.line)
+      local hint = fault.suggest(name, image.sorted_keys(plan.global_args), "did you mean $%s?")
+      near = near or hint
+      plan:warn("UndefinedArgInFrom", ("FROM uses $%s, which no ARG before the first FROM declares%s")
+        :format(name, hint and " (" .. hint .. ")" or ""), ins.line)
     end
   end
   if what == "the base of FROM" then check_default(plan, ast, ins, word) end
   if value == "" then
-    local hint = names[1] and ("$%s is not set"):format(names[1]) or nil
+    local hint = near or names[1] and ("$%s is not set"):format(names[1]) or nil
     fault.raise("from", ("%s is empty: '%s'"):format(what, word), place(ins, ast.file), hint)
   end
-  return value
+  return value, near
 end
 
 -- The nearest earlier stage of that name, or an earlier index; raises on a later or the same one.
@@ -277,7 +279,7 @@ function Plan:reach()
   visit(self.target)
   self.order, self.images, self.steps = {}, {}, 0
   local seen = {}
-  local function image(base)
+  local function need_image(base)
     local key = base.image and base.image .. " " .. base.platform
     if key and not seen[key] then
       seen[key] = true
@@ -287,8 +289,8 @@ function Plan:reach()
   for i, stage in ipairs(self.stages) do
     if wanted[i] then
       self.order[#self.order + 1] = i
-      image(stage.base)
-      for _, dep in ipairs(stage.deps) do image(dep) end
+      need_image(stage.base)
+      for _, dep in ipairs(stage.deps) do need_image(dep) end
       for _, ins in ipairs(stage.instructions) do
         if LAYERS[ins.name] then self.steps = self.steps + 1 end
       end
@@ -298,11 +300,11 @@ end
 
 local function stage_platform(plan, ast, ins)
   if not ins.platform then return plan.platform end
-  local value = expand_from(plan, ast, ins, ins.platform, "the platform")
+  local value, near = expand_from(plan, ast, ins, ins.platform, "the platform")
   local p = platform.parse(value, plan.target_p.architecture)
   if not p then
     fault.raise("platform", ("'%s' is no platform"):format(value), place(ins, ast.file),
-      "write os/arch, such as linux/amd64")
+      near or "write os/arch, such as linux/amd64")
   end
   if ins.platform:find("^%$%{?TARGETPLATFORM%}?$") then
     plan:warn("RedundantTargetPlatform",
@@ -332,6 +334,17 @@ local function add_stage(plan, ast, ins)
   end
   plan.stages[index] = stage
   return stage
+end
+
+local function add_stages(plan, ast)
+  local stage
+  for _, ins in ipairs(ast.instructions) do
+    if ins.name == "FROM" then
+      stage = add_stage(plan, ast, ins)
+    elseif stage and not stage.replaced then
+      stage.instructions[#stage.instructions + 1] = ins
+    end
+  end
 end
 
 local function find_target(plan, name)
@@ -378,6 +391,21 @@ local function check_frontend(plan)
   end
 end
 
+-- The warnings of the parser; of stages that are not built only those that concern the whole file.
+local function take_warnings(plan, ast, every_stage)
+  local built = {}
+  for _, i in ipairs(plan.order) do built[i] = true end
+  for _, w in ipairs(ast.all_warnings) do
+    local stage
+    for i, s in ipairs(plan.stages) do
+      if s.from.line <= w.line then stage = i end
+    end
+    if every_stage or not stage or built[stage] or not checks.of_stages[w.rule] then
+      plan.warnings[#plan.warnings + 1] = w
+    end
+  end
+end
+
 local function copy_map(t)
   local out = {}
   for k, v in pairs(t or {}) do out[k] = tostring(v) end
@@ -397,19 +425,16 @@ function resolve.stages(ast, opts)
   plan.platform = platform.format(plan.target_p)
   plan.build_platform = platform.format(plan.build_p)
   plan.epoch = opts.epoch
+  plan.check = plan.build_args.BUILDKIT_DOCKERFILE_CHECK and checks.options(plan.build_args.BUILDKIT_DOCKERFILE_CHECK)
+    or ast.check
   local last
   for _, ins in ipairs(ast.instructions) do
     if ins.name == "FROM" then last = ins end
   end
-  plan.global_args = global_scope(plan, ast, last.as, opts)
-  local stage
-  for _, ins in ipairs(ast.instructions) do
-    if ins.name == "FROM" then
-      stage = add_stage(plan, ast, ins)
-    elseif stage and not stage.replaced then
-      stage.instructions[#stage.instructions + 1] = ins
-    end
-  end
+  fault.noting(function()
+    plan.global_args = global_scope(plan, ast, last.as, opts)
+    add_stages(plan, ast)
+  end, function() return parser.filter_warnings(plan.warnings, plan.check, ast.own_checks) end)
   for _, s in ipairs(plan.stages) do
     if s.base.stage then
       local texts = {}
@@ -424,10 +449,8 @@ function resolve.stages(ast, opts)
   plan:reach()
   unused_args(plan, ast)
   check_frontend(plan)
-  for _, w in ipairs(ast.warnings) do plan.warnings[#plan.warnings + 1] = w end
-  plan.check = plan.build_args.BUILDKIT_DOCKERFILE_CHECK and checks.options(plan.build_args.BUILDKIT_DOCKERFILE_CHECK)
-    or ast.check
-  plan.warnings = parser.filter_warnings(plan.warnings, plan.check)
+  take_warnings(plan, ast, opts.every_stage)
+  plan.warnings = parser.filter_warnings(plan.warnings, plan.check, ast.own_checks)
   return plan
 end
 

@@ -67,7 +67,7 @@ end
 
 function State:warn(rule, message)
   local ins = self.current
-  if self.plan.check and not checks.wanted(self.plan.check, rule) then return end
+  if self.plan.check and not checks.wanted(self.plan.check, rule, ins and ins.own_check) then return end
   self.warnings[#self.warnings + 1] = { rule = rule, message = message, line = ins and ins.line }
 end
 

@@ -142,9 +142,13 @@ local function local_group(build, where, step, source, sources)
     digests = { { name = "", digest = found } } }
 end
 
--- A source of the build context that its ignore file leaves out; the context's root is never meant.
+-- A source of the build context that its ignore file leaves out; the context's root is never meant. An
+-- ignore file with exceptions may let part of it in, and is taken to.
 local function check_ignored(where, step, source, word)
   if step.from or not source.ignore then return end
+  for _, pattern in ipairs(source.ignore) do
+    if pattern:find "^%s*!" then return end
+  end
   local path = fs.normalize("/" .. word):sub(2)
   if path ~= "" and fail.check(snapshot.ignore(source.ignore)):match(path) then
     where.check(step, "CopyIgnoredFile", ("%s of '%s', which the ignore file of the context leaves out"):format(

@@ -14,7 +14,7 @@ local trace = require "app.backend.embedded.trace"
 local M = {}
 
 --- Reads and parses a Containerfile once per build.
----@return table { ast=, path=, file= }
+---@return table { ast=, problem=instead of it, path=, file=, text= }
 function M.parse(build, file)
   return build.once:run("parse:" .. file, function()
     local path = fs.join(build.dir, file)
@@ -27,8 +27,8 @@ function M.parse(build, file)
         message = err.code == "ENOENT" and "no such Containerfile" or err.message,
         hint = "render it from its template, or correct `subpath` in bakery.yaml" }
     end
-    local ast = fail.check(containerfile.parse(text, { name = file }))
-    return { ast = ast, path = path, file = file, text = text }
+    local ast, problem = containerfile.parse(text, { name = file })
+    return { ast = ast, problem = problem, path = path, file = file, text = text }
   end)
 end
 
@@ -127,18 +127,25 @@ end
 function M.build(build, target, platform)
   local parsed = M.parse(build, target.dockerfile)
   local context = fs.join(build.dir, target.context or ".")
-  local plan = fail.check(containerfile.stages(parsed.ast, { build_args = target.args, platform = platform,
-    build_platform = build.host_platform, target = target.target, name = parsed.file,
-    epoch = build.epoch, contexts = contexts.names(target.contexts) }))
+  local plan, problem = nil, parsed.problem
+  if parsed.ast then
+    plan, problem = containerfile.stages(parsed.ast, { build_args = target.args, platform = platform,
+      build_platform = build.host_platform, target = target.target, name = parsed.file,
+      epoch = build.epoch, contexts = contexts.names(target.contexts) })
+  end
   local function warn(list)
     for _, w in ipairs(list or {}) do
       build:warn(target.uid, parsed.file .. ":" .. (w.line or 1), w.message, w.rule)
-      if plan.check.error and containerfile.checks[w.rule] ~= nil then
+      if plan and plan.check.error and containerfile.checks[w.rule] ~= nil then
         fail.raise { class = "build", code = "containerfile.check", where = parsed.file .. ":" .. (w.line or 1),
           line = w.line, path = parsed.path, message = ("%s (%s)"):format(w.message, w.rule),
           hint = "the file says `# check=error=true`: warnings are errors" }
       end
     end
+  end
+  if not plan then
+    warn(problem.warnings)
+    fail.check(nil, problem)
   end
   warn(plan.warnings)
   local counts = { index = 0, total = plan.steps or 0, cached = 0, executed = 0 }
@@ -155,7 +162,8 @@ function M.build(build, target, platform)
   end
   -- What only a look at the context can tell.
   function where.check(step, rule, message)
-    if containerfile.check_wanted(plan.check, rule) then warn { { line = step.line, rule = rule, message = message } } end
+    local own = not step.onbuild and parsed.ast.own_checks[step.line] or nil
+    if containerfile.check_wanted(plan.check, rule, own) then warn { { line = step.line, rule = rule, message = message } } end
   end
   function where.ssh_socket(id) return ssh.socket(build, where, id) end
 
