@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
@@ -117,6 +118,27 @@ static int l_user(lua_State *L) {
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
   lua_setfield(L, -2, "groups");
+  return 1;
+}
+
+static int l_owner(lua_State *L) {
+  static const char *const names[] = {"lowers", "spec", NULL};
+  bk_opts(L, 1, names);
+  const char *spec = bk_opt_str(L, 1, "spec", "", NULL), *unknown;
+  lua_settop(L, 1);
+  struct bk_err err;
+  struct bk_view *v = open_view(L, 1, &err);
+  if (!v) return bk_lua_fail(L, &err);
+  uid_t uid;
+  gid_t gid;
+  if (bk_snapshot_chown_ids(v, spec, &uid, &gid, &unknown, &err)) return bk_lua_fail(L, &err);
+  lua_createtable(L, 0, 3);
+  set_int(L, "uid", uid);
+  set_int(L, "gid", gid);
+  if (unknown) {
+    lua_pushlstring(L, unknown, strcspn(unknown, ":"));
+    lua_setfield(L, -2, "unknown");
+  }
   return 1;
 }
 
@@ -304,7 +326,7 @@ BK_EXPORT int luaopen_bakery_snapshot(lua_State *L);
 int luaopen_bakery_snapshot(lua_State *L) {
   static const luaL_Reg functions[] = {
       {"apply", l_apply},   {"commit", l_commit}, {"export", l_export}, {"lookup", l_lookup},
-      {"mkdir", l_mkdir},   {"read", l_read},     {"user", l_user},
+      {"mkdir", l_mkdir},   {"owner", l_owner},   {"read", l_read},     {"user", l_user},
       {"record_ids", bk_lua_record_ids},      {NULL, NULL}};
   bk_class(L, VIEW, NULL, view_close);
   bk_class(L, "bakery.snapshot.buffer", NULL, buffer_close);

@@ -95,9 +95,10 @@ struct bk_user {
  * root. Errors: snapshot.no_user, snapshot.no_group, fs.too_large (> 10 MiB). */
 int bk_snapshot_user(struct bk_view *v, const char *spec, struct bk_user *out,
                      struct bk_err *err) BK_WARN_UNUSED;
-/* The ids that COPY --chown "u[:g]" means: a name takes its group, a number alone is both, an
- * unknown name is 0. */
+/* The ids that COPY --chown "u[:g]" means, and USER for what WORKDIR makes: a name takes its group, a
+ * number alone is both, an unknown user is 0:0, an unknown group changes nothing; root needs no
+ * /etc/passwd. *unknown points into spec where a name begins that was not found, or is NULL. */
 int bk_snapshot_chown_ids(struct bk_view *v, const char *spec, uid_t *uid, gid_t *gid,
-                          struct bk_err *err) BK_WARN_UNUSED;
+                          const char **unknown, struct bk_err *err) BK_WARN_UNUSED;
 
 #endif

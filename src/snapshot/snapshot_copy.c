@@ -273,8 +273,9 @@ static int prepare(struct bk_copy *c, struct bk_err *err) {
   }
   if (o->chown && *o->chown) {
     cleanup_view struct bk_view *users = NULL;
+    const char *unknown;
     if (bk_view_open(o->chain.lowers, o->chain.n, 0, &users, err)) return -1;
-    if (bk_snapshot_chown_ids(users, o->chown, &c->uid, &c->gid, err)) return -1;
+    if (bk_snapshot_chown_ids(users, o->chown, &c->uid, &c->gid, &unknown, err)) return -1;
     c->has_ids = true;
   }
   struct bk_chain empty = {NULL, 0};

@@ -167,22 +167,28 @@ int bk_snapshot_user(struct bk_view *v, const char *text, struct bk_user *u, str
 /* --- chown ----------------------------------------------------------------------------------- */
 
 int bk_snapshot_chown_ids(struct bk_view *v, const char *text, uid_t *uid, gid_t *gid,
-                          struct bk_err *err) {
+                          const char **unknown, struct bk_err *err) {
   struct spec s;
   if (parse_spec(text, &s, err)) return -1;
   struct account a;
   *uid = 0;
   *gid = 0;
+  *unknown = NULL;
   if (parse_id(s.user, uid)) {
     *gid = *uid;
-  } else if (s.user[0]) {
+  } else if (s.user[0] && strcmp(s.user, "root") != 0) {
     int found = find_account(v, s.user, false, 0, &a, err);
     if (found < 0) return -1;
     if (found) *uid = a.uid, *gid = a.gid;
+    else *unknown = text;
   }
-  if (!s.has_group || parse_id(s.group, gid)) return 0;
+  const char *colon = strchr(text, ':');
+  if (!colon || parse_id(s.group, gid)) return 0;
   uint32_t id = 0;
-  if (find_group(v, s.group, &id, err) < 0) return -1;
-  *gid = id;
+  bool root = !s.group[0] || strcmp(s.group, "root") == 0;
+  int found = root ? 1 : find_group(v, s.group, &id, err);
+  if (found < 0) return -1;
+  if (found) *gid = id;
+  else *unknown = *unknown ? *unknown : colon + 1;
   return 0;
 }

@@ -86,6 +86,13 @@ function snapshot.read(opts) end
 ---@return table? err snapshot.no_user, snapshot.no_group, fs.too_large
 function snapshot.user(opts) end
 
+--- Whose COPY --chown "name|uid[:group|gid]" makes files, and USER what WORKDIR makes, by the same files: a
+--- name brings its group, a number alone is both ids, an unknown user is 0:0, an unknown group changes nothing.
+---@param opts { lowers: string[], spec?: string }
+---@return { uid: integer, gid: integer, unknown?: string }|nil unknown: a name that was not found
+---@return table? err fs.too_large
+function snapshot.owner(opts) end
+
 ---@class bakery.snapshot.mkdir_options
 ---@field lowers string[]
 ---@field upper string existing directory

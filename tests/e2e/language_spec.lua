@@ -389,6 +389,13 @@ describe("Containerfiles", function()
     assert.is_false(tree.exists "b")
   end)
 
+  it("warn of owners that the image does not know", function()
+    local log = build(BASE .. "COPY --chown=nosuch base/etc/group /a\nCOPY --chown=app:none base/etc/group /b\nCOPY --chown=app:staff base/etc/group /c\n")
+    has(log, "Containerfile:4: --chown=nosuch: the image has no 'nosuch'; the files belong to 0:0")
+    has(log, "Containerfile:5: --chown=app:none: the image has no 'none'; the files belong to 1000:1001")
+    lacks(log, "Containerfile:6:")
+  end)
+
   it("may not make more layers than engines take", function()
     local r = run(world.project { app = BASE .. ("RUN true\n"):rep(130) })
     assert.equal(2, r.code)

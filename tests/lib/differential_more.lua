@@ -138,6 +138,30 @@ case { name = "CMD and ENTRYPOINT cleared by a new ENTRYPOINT, in exec and shell
   text = "FROM scratch AS a\nCOPY base/ /\nCMD [\"x\"]\nENTRYPOINT echo hi\nFROM a AS b\nENTRYPOINT [\"/bin/y\"]\nFROM b\nCMD z $HOME\n",
   expect = { ["config.Cmd"] = '["/bin/sh","-c","z $HOME"]', ["config.Entrypoint"] = '["/bin/y"]' } }
 
+case {
+  name = "WORKDIR below users by number, by names that are not there, before there is an /etc/passwd",
+  whole = true,
+  text = [[
+FROM scratch
+USER root
+WORKDIR /none
+COPY base/ /
+ENV PATH=/bin
+USER 1000
+WORKDIR /number
+USER app:1
+WORKDIR /group
+USER nosuch
+WORKDIR /unknown
+USER app:nosuch
+WORKDIR /half
+USER app
+]],
+  skip = { half = "buildah gives up on both" },
+  expect = { none = "dir 0755 0:0", number = "dir 0755 1000:1000", group = "dir 0755 1000:1", unknown = "dir 0755 0:0",
+    half = "dir 0755 1000:1001" },
+}
+
 -- Files out of the ordinary
 
 case {

@@ -290,7 +290,8 @@ describe("snapshot", function()
           printf 'root:x:0:\nusers:x:100:\nstaff:x:50:ann\n' >etc/group]]
       end)
       for spec, owner in pairs { ann = "1000:100", ["ann:staff"] = "1000:50", ["1000:staff"] = "1000:50", ["7"] = "7:7",
-        ["7:8"] = "7:8", ["nosuch"] = "0:0", ["ann:9"] = "1000:9" } do
+        ["7:8"] = "7:8", ["nosuch"] = "0:0", ["ann:9"] = "1000:9", ["ann:nosuch"] = "1000:100", ["7:nosuch"] = "7:7",
+        ["nosuch:staff"] = "0:50", [":staff"] = "0:50", ["ann:"] = "1000:0" } do
         it(spec, function()
           local ctx = tree "mkdir -p d/s; touch d/s/f a; chmod 644 d/s/f; chmod 755 d d/s; ln -s x d/l; chown 5:5 a d/s"
           local got = copied { root = ctx, sources = { "d" }, dest = "/n/o", lowers = { low }, chown = spec }

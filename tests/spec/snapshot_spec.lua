@@ -187,7 +187,20 @@ E
       it("resolves '" .. spec .. "'", function() assert.are.equal(want, ids(spec)) end)
     end
 
+    -- For --chown and WORKDIR: "uid:gid", and the name that was not found.
+    for spec, want in pairs {
+      [""] = "0:0", root = "0:0", app = "1000:1001", ["1000"] = "1000:1000", ["123"] = "123:123", ["app:audio"] = "1000:29", ["7:8"] = "7:8",
+      ["app:"] = "1000:0", [":audio"] = "0:29", ["app:root"] = "1000:0", nobody = "0:0 nobody", ["nobody:audio"] = "0:29 nobody",
+      ["app:none"] = "1000:1001 none", ["7:none"] = "7:7 none", ["nobody:none"] = "0:0 nobody",
+    } do
+      it("says whom '" .. spec .. "' makes the owner", function()
+        local o = assert(snapshot.owner { lowers = lowers, spec = spec })
+        assert.are.equal(want, ("%d:%d%s"):format(o.uid, o.gid, o.unknown and " " .. o.unknown or ""))
+      end)
+    end
+
     it("works without databases", function()
+      assert.are.same({ uid = 0, gid = 0 }, snapshot.owner { lowers = {}, spec = "root:root" })
       assert.are.equal("/root", assert(snapshot.user { lowers = {}, spec = "" }).home)
       local _, err = snapshot.user { lowers = {}, spec = "x" }
       assert.matches("no user 'x' in /etc/passwd of the image", err.message, 1, true)

@@ -209,6 +209,16 @@ local function copy_group(build, step, group, inline, lowers, upper, tmp, reuse)
   fail.check(done, err)
 end
 
+-- Names of --chown that the image does not know: their files go to root, where other builders stop.
+local function check_owner(build, where, step, chain)
+  if not step.chown or step.chown:find "^%d+:?%d*$" then return end
+  local owner = fail.check(snapshot.owner { lowers = images.lowers(build, chain), spec = step.chown })
+  if owner.unknown then
+    build:warn(where.target, where.file .. ":" .. step.line, ("--chown=%s: the image has no '%s'; the files belong to %d:%d")
+      :format(step.chown, owner.unknown, owner.uid, owner.gid))
+  end
+end
+
 -- Each group on top of the ones before it, and all of them together as one layer.
 local function copy_groups(build, step, groups, lowers, upper, tmp)
   local parts, stack = {}, table.move(lowers, 1, #lowers, 1, {})
@@ -266,6 +276,7 @@ function M.copy(build, where, step, chain)
       build.emit { type = "step_running", target = where.target, step = step }
       local upper = tmp .. "/upper"
       local lowers = keys.stands_alone(step) and {} or images.lowers(build, chain)
+      check_owner(build, where, step, chain)
       local only = groups[1] or { sources = {}, source = { root = where.context } }
       local last_id, reuse
       if #groups <= 1 and only.source and only.source.root then last_id, reuse = last_copy(build, where, step) end

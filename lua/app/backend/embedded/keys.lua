@@ -83,7 +83,7 @@ end
 
 --- WORKDIR.
 function M.mkdir(a)
-  return key("mkdir", { { "parent", a.parent }, { "directory", a.path }, { "user", a.uid }, { "group", a.gid },
+  return key("mkdir", { { "parent", a.parent }, { "directory", a.path }, { "owner", a.owner },
     { "epoch", a.epoch }, { "no-cache", a.salt } })
 end
 

@@ -66,7 +66,7 @@ end
 --- WORKDIR: a layer of its own with the directory, empty when it exists already.
 function M.workdir(build, where, step, chain)
   return once.located(where, step, function()
-    local key, inputs = keys.mkdir { parent = chain.id, path = step.path, uid = step.user, epoch = build.epoch,
+    local key, inputs = keys.mkdir { parent = chain.id, path = step.path, owner = step.user, epoch = build.epoch,
       salt = where.salt(step) }
     trace.note(where, step, key, inputs)
     return once.run(build, where, key, function(tmp)
@@ -78,9 +78,9 @@ function M.workdir(build, where, step, chain)
         once.fail(where, step, { code = "build.not_a_directory",
           message = "WORKDIR " .. step.path .. ": exists and is not a directory" })
       elseif not found then
-        local user = fail.check(snapshot.user { lowers = lowers, spec = step.user or "" })
-        fail.check(snapshot.mkdir { lowers = lowers, upper = upper, path = step.path, mode = 493, uid = user.uid,
-          gid = user.gid, epoch = build.epoch, userxattr = build.userxattr })
+        local owner = fail.check(snapshot.owner { lowers = lowers, spec = step.user or "" })
+        fail.check(snapshot.mkdir { lowers = lowers, upper = upper, path = step.path, mode = 493, uid = owner.uid,
+          gid = owner.gid, epoch = build.epoch, userxattr = build.userxattr })
       end
       local packed = fail.check(archive.pack { dir = upper })
       once.publish(build, upper, { diff_id = packed.diff_id, size = packed.tar_size, entries = packed.entries })
