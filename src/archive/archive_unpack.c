@@ -9,6 +9,7 @@
 #include "archive/extract.h"
 #include "archive/libarchive_dl.h"
 #include "base/fs.h"
+#include "base/ids.h"
 #include "base/mem.h"
 
 /* --- libarchive as a source of entries ------------------------------------------------------- */
@@ -199,14 +200,16 @@ static int check_digest(const char *file, const char *want, struct bk_err *err) 
 static int unpack_into(const struct bk_unpack_opts *o, int fd, int dir,
                        struct bk_unpack_result *out, struct bk_err *err) {
   struct bk_extract_opts xo = {.rootfd = dir, .rootless = o->rootless, .owner = o->owner};
-  struct source s = {.max = o->max_size};
+  struct stat st;
+  if (bk_fstat(fd, &st)) return bk_fail_errno(err, errno, "stat '%s'", o->file);
+  struct source s = {.max = bk_limits_bytes(&o->limits, (uint64_t)st.st_size)};
   struct bk_extractor *x = bk_extract_new(&xo);
   struct bk_tar_entry e;
   int rc = source_open(&s, fd, err);
   while (rc == 0 && (rc = source_next(&s, &e, err)) == 1) {
     rc = count(&s, 512, err);
     if (rc == 0) rc = bk_extract_entry(x, &e, source_data, &s, err);
-    out->entries++;
+    if (rc == 0) rc = bk_limits_entry(&o->limits, ++out->entries, "the archive", err);
     if (rc == 0 && o->cancel && atomic_load(o->cancel))
       rc = bk_fail(err, BK_BUILD, "cancelled", "cancelled");
     if (rc) break;

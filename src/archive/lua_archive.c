@@ -112,7 +112,7 @@ struct unpack_job {
   struct bk_job job;
   char *file, *dir, *digest;
   bool rootless;
-  uint64_t max_size;
+  struct bk_limits limits;
   int64_t owner;
   const char *kind; /* of sniff */
   struct bk_unpack_result result;
@@ -128,7 +128,7 @@ static void unpack_release(struct bk_job *job) {
 static int unpack_run(struct bk_job *job, struct bk_err *err) {
   struct unpack_job *j = (struct unpack_job *)job;
   struct bk_unpack_opts o = {.file = j->file, .dir = j->dir, .digest = j->digest,
-                             .owner = j->owner, .rootless = j->rootless, .max_size = j->max_size,
+                             .owner = j->owner, .rootless = j->rootless, .limits = j->limits,
                              .cancel = &job->cancel};
   return bk_archive_unpack(&o, &j->result, err);
 }
@@ -140,12 +140,12 @@ static int unpack_done(lua_State *L, struct bk_job *job) {
 }
 
 static int l_unpack(lua_State *L) {
-  static const char *const names[] = {"file", "dir", "digest", "uid", "gid", "rootless", "max_size", NULL};
+  static const char *const names[] = {"file", "dir", "digest", "uid", "gid", "rootless", "limits", NULL};
   bk_opts(L, 1, names);
   bk_opt_need_str(L, 1, "file", NULL);
   bk_opt_need_str(L, 1, "dir", NULL);
-  lua_Integer max = bk_opt_int(L, 1, "max_size", 0);
-  if (max < 0) return luaL_error(L, "option 'max_size': expected bytes");
+  struct bk_limits limits;
+  bk_opt_limits(L, 1, "limits", &limits);
   lua_Integer uid = bk_opt_int(L, 1, "uid", -1), gid = bk_opt_int(L, 1, "gid", uid);
   if (uid < -1 || uid >= UINT32_MAX || gid < -1 || gid >= UINT32_MAX)
     return luaL_error(L, "options 'uid' and 'gid': expected ids");
@@ -156,7 +156,7 @@ static int l_unpack(lua_State *L) {
   j->dir = dup_opt(L, "dir");
   j->digest = dup_opt(L, "digest");
   j->rootless = bk_opt_bool(L, 1, "rootless", false);
-  j->max_size = (uint64_t)max;
+  j->limits = limits;
   j->owner = uid < 0 ? -1 : (int64_t)((uint64_t)uid << 32 | (uint64_t)(gid < 0 ? uid : gid));
   return bk_job_await(L, &j->job, unpack_done);
 }

@@ -5,6 +5,7 @@
 
 #include "archive/sink.h"
 #include "archive/tar.h"
+#include "base/limits.h"
 
 /* What ADD would unpack, by content: "tar", "gzip", "bzip2", "xz", "zstd" (a tar in it each time),
  * NULL for anything else. 0, or -1 when the file cannot be read. */
@@ -15,7 +16,7 @@ struct bk_unpack_opts {
   const char *digest;     /* expected digest of the file, or NULL */
   int64_t owner;          /* as in bk_extract_opts */
   bool rootless;
-  uint64_t max_size; /* bytes of content and 512 per entry, more is archive.too_large; 0 = any */
+  struct bk_limits limits; /* content and 512 bytes per entry: archive.too_large; limits.entries */
   const atomic_bool *cancel;
 };
 struct bk_unpack_result {

@@ -168,6 +168,29 @@ lua_Number bk_opt_num(lua_State *L, int idx, const char *name, lua_Number def) {
   return v;
 }
 
+static uint64_t count_of(lua_State *L, int idx, const char *name) {
+  lua_Integer n = bk_opt_int(L, idx, name, 0);
+  if (n < 0) bad(L, name, "a number that is not negative");
+  return (uint64_t)n;
+}
+
+void bk_opt_limits(lua_State *L, int idx, const char *name, struct bk_limits *out) {
+  static const char *const names[] = {"bytes", "ratio", "floor", "entries", NULL};
+  int t = field(L, idx, name);
+  *out = (struct bk_limits){0};
+  if (t == LUA_TTABLE) {
+    int at = lua_gettop(L);
+    bk_opts(L, at, names);
+    out->bytes = count_of(L, at, "bytes");
+    out->ratio = bk_opt_num(L, at, "ratio", 0);
+    out->floor = count_of(L, at, "floor");
+    out->entries = count_of(L, at, "entries");
+  } else if (t != LUA_TNIL) {
+    bad(L, name, "a table");
+  }
+  lua_pop(L, 1);
+}
+
 bool bk_opt_bool(lua_State *L, int idx, const char *name, bool def) {
   int t = field(L, idx, name);
   bool v = def;

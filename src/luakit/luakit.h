@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/limits.h"
 #include "base/err.h"
 #include "base/sink.h"
 
@@ -36,6 +37,8 @@ const char *bk_opt_str(lua_State *L, int idx, const char *name, const char *def,
 const char *bk_opt_need_str(lua_State *L, int idx, const char *name, size_t *len);
 lua_Integer bk_opt_int(lua_State *L, int idx, const char *name, lua_Integer def);
 lua_Number bk_opt_num(lua_State *L, int idx, const char *name, lua_Number def);
+/* { bytes=, ratio=, floor=, entries= }, each 0 (no limit) when absent. */
+void bk_opt_limits(lua_State *L, int idx, const char *name, struct bk_limits *out);
 bool bk_opt_bool(lua_State *L, int idx, const char *name, bool def);
 /* Array of strings: NULL-terminated vector in a Lua-owned userdata that is left on the stack (nil
  * when the field is absent, with *out = NULL). The strings stay owned by the option table. */

@@ -26,8 +26,7 @@ struct bk_copy_opts {
   const char *chown, *chmod; /* as written, or NULL */
   bool preserve_owner; /* else everything becomes 0:0 */
   bool unpack;         /* ADD: archives are unpacked */
-  uint64_t unpack_max; /* bytes that one may have then, 0 = any */
-  double unpack_ratio; /* above 4 GiB also at most this many times its own size; 0 = any */
+  struct bk_limits limits; /* of one archive; its entries are also those that sources may have */
   bool rootless;       /* devices are errors; a single mapped id owns everything */
   const int64_t *epoch; /* no later time is written; NULL = as they are */
   bool stamp;           /* all times are the epoch, if there is one; not those of archives' members */

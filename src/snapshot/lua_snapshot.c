@@ -152,7 +152,8 @@ struct job {
   size_t n_lowers;
   bool has_epoch, userxattr, rootless, nodev;
   int64_t epoch;
-  uint64_t max_size, entries;
+  struct bk_limits limits;
+  uint64_t entries;
   _Atomic uint64_t *progress;
   mode_t mode;
   uid_t uid;
@@ -232,22 +233,20 @@ static int apply_run(struct bk_job *job, struct bk_err *err) {
   struct job *j = (struct job *)job;
   struct bk_apply_opts o = {.blob = j->paths[0], .dir = j->paths[1], .diff_id = j->paths[2],
                             .chain = chain_of(j), .userxattr = j->userxattr,
-                            .rootless = j->rootless, .max_size = j->max_size,
+                            .rootless = j->rootless, .limits = j->limits,
                             .cancel = &job->cancel, .progress = j->progress};
   return bk_snapshot_apply(&o, &j->layer, err);
 }
 
 static int l_apply(lua_State *L) {
   static const char *const names[] = {"blob",     "dir",      "diff_id",  "lowers", "userxattr",
-                                      "rootless", "progress", "max_size", NULL};
+                                      "rootless", "progress", "limits", NULL};
   struct job *j = new_job(L, names, apply_run);
   j->paths[0] = dup_need(L, "blob");
   j->paths[1] = dup_need(L, "dir");
   const char *diff_id = bk_opt_str(L, 1, "diff_id", NULL, NULL);
   if (diff_id) j->paths[2] = bk_strdup(diff_id);
-  lua_Integer max = bk_opt_int(L, 1, "max_size", 0);
-  if (max < 0) return luaL_error(L, "option 'max_size': expected bytes");
-  j->max_size = (uint64_t)max;
+  bk_opt_limits(L, 1, "limits", &j->limits);
   return bk_job_await(L, &j->job, layer_done);
 }
 

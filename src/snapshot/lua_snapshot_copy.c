@@ -34,8 +34,7 @@ struct copy_job {
   size_t n_inlines;
   bool link, preserve, unpack, rootless, has_epoch, stamp;
   int64_t epoch, now;
-  uint64_t unpack_max;
-  double unpack_ratio;
+  struct bk_limits limits;
   struct bk_copy_result copied;
 };
 
@@ -130,6 +129,7 @@ static int open_place(struct copy_job *j, struct bk_view **view, struct bk_selec
   if (bk_view_open((const char *const *)j->layers.v, j->layers.n, j->context ? BK_VIEW_PLAIN : 0,
                    view, err))
     return -1;
+  bk_view_limit(*view, &j->limits);
   *sel = (struct bk_selection){.view = *view,
                                .ignore = j->context ? j->ignore : NULL,
                                .excludes = j->excludes,
@@ -204,7 +204,7 @@ static struct copy_job *job_new(lua_State *L, int (*run)(struct bk_job *, struct
 
 static int l_scan(lua_State *L) {
   static const char *const names[] = {"root",     "lowers", "paths",     "ignore",  "excludes",
-                                      "includes", "cache",  "userxattr", NULL};
+                                      "includes", "cache",  "userxattr", "limits", NULL};
   struct bk_err err;
   luaL_checktype(L, 1, LUA_TTABLE);
   bk_opts(L, 1, names);
@@ -212,6 +212,7 @@ static int l_scan(lua_State *L) {
   copy_place(L, 1, j);
   if (!copy_strv(L, 1, "paths", &j->sources)) return luaL_error(L, "option 'paths' is required");
   j->cache = copy_str(L, 1, "cache");
+  bk_opt_limits(L, 1, "limits", &j->limits);
   if (!copy_patterns(L, "ignore", &j->ignore, &err) ||
       !copy_patterns(L, "excludes", &j->excludes, &err) || !copy_includes(L, j, &err))
     return bk_lua_fail(L, &err);
@@ -247,8 +248,7 @@ static int copy_run(struct bk_job *job, struct bk_err *err) {
       .chmod = j->chmod,
       .preserve_owner = j->preserve,
       .unpack = j->unpack,
-      .unpack_max = j->unpack_max,
-      .unpack_ratio = j->unpack_ratio,
+      .limits = j->limits,
       .rootless = j->rootless,
       .epoch = j->has_epoch ? &j->epoch : NULL,
       .stamp = j->stamp,
@@ -302,8 +302,6 @@ static void copy_flags(lua_State *L, struct copy_job *j) {
   j->link = bk_opt_bool(L, 1, "link", false);
   j->preserve = bk_opt_bool(L, 1, "preserve_owner", false);
   j->unpack = bk_opt_bool(L, 1, "unpack", false);
-  j->unpack_max = (uint64_t)bk_opt_int(L, 1, "unpack_max", 0);
-  j->unpack_ratio = bk_opt_num(L, 1, "unpack_ratio", 0);
   j->rootless = bk_opt_bool(L, 1, "rootless", false);
   (void)bk_opt_bool(L, 1, "userxattr", false); /* no whiteout or opaque mark is ever needed */
   j->stamp = bk_opt_bool(L, 1, "stamp", false);
@@ -317,7 +315,7 @@ static int l_copy(lua_State *L) {
   static const char *const names[] = {
       "from",  "sources", "dest", "lowers", "upper", "chown",          "chmod",     "ignore",
       "excludes", "link", "unpack", "inline", "epoch", "preserve_owner", "userxattr", "now",
-      "rootless", "expect", "cache", "reuse", "includes", "stamp", "unpack_max", "unpack_ratio", NULL};
+      "rootless", "expect", "cache", "reuse", "includes", "stamp", "limits", NULL};
   static const char *const from_names[] = {"root", "lowers", NULL};
   struct bk_err err;
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -337,6 +335,7 @@ static int l_copy(lua_State *L) {
   j->expect = copy_str(L, 1, "expect");
   j->cache = copy_str(L, 1, "cache");
   j->reuse = copy_str(L, 1, "reuse");
+  bk_opt_limits(L, 1, "limits", &j->limits);
   copy_flags(L, j);
   copy_inlines(L, j);
   if (!copy_patterns(L, "ignore", &j->ignore, &err) ||

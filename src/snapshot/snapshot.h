@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/limits.h"
 #include "archive/hash.h"
 #include "base/err.h"
 #include "snapshot/view.h"
@@ -32,7 +33,7 @@ struct bk_apply_opts {
   struct bk_chain chain; /* layers below, for the metadata of directories that are not listed */
   bool userxattr;
   bool rootless;     /* device nodes are errors */
-  uint64_t max_size; /* of the uncompressed tar, 0 = none */
+  struct bk_limits limits; /* of the uncompressed tar: archive.too_large, limits.entries */
   const atomic_bool *cancel;
   _Atomic uint64_t *progress; /* compressed bytes read */
 };

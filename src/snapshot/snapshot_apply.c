@@ -45,8 +45,8 @@ static int entries(const struct bk_apply_opts *o, struct bk_tar_reader *tar,
   struct bk_tar_entry e;
   int rc;
   while ((rc = bk_tar_next(tar, &e, err)) == 1) {
+    if (bk_limits_entry(&o->limits, ++out->entries, "the layer", err)) return -1;
     if (bk_extract_entry(x, &e, data, tar, err)) return -1;
-    out->entries++;
     if (o->cancel && atomic_load(o->cancel))
       return bk_fail(err, BK_BUILD, "cancelled", "cancelled");
   }
@@ -62,8 +62,10 @@ static int verify(const struct bk_apply_opts *o, const struct bk_layer_result *o
 
 static int apply_into(const struct bk_apply_opts *o, int blob, int dir, struct bk_view *v,
                       struct bk_layer_result *out, struct bk_err *err) {
-  struct bk_stream_opts so = {.fd = blob, .max_size = o->max_size, .cancel = o->cancel,
-                              .progress = o->progress};
+  struct stat st;
+  if (bk_fstat(blob, &st)) return bk_fail_errno(err, errno, "stat layer '%s'", o->blob);
+  struct bk_stream_opts so = {.fd = blob, .max_size = bk_limits_bytes(&o->limits, (uint64_t)st.st_size),
+                              .cancel = o->cancel, .progress = o->progress};
   cleanup_stream struct bk_stream *stream = NULL;
   if (bk_stream_open(&so, &stream, err)) return -1;
   struct bk_extract_opts xo = {.rootfd = dir, .overlay = true, .userxattr = o->userxattr,

@@ -192,14 +192,7 @@ static int merge_unpacked(struct bk_copy *c, const char *dir, struct bk_err *err
   return rc;
 }
 
-static uint64_t unpack_limit(const struct bk_copy_opts *o, off_t size) {
-  const double floor = 4.0 * (1 << 30), by_ratio = o->unpack_ratio * (double)size;
-  if (!o->unpack_max || !o->unpack_ratio || by_ratio >= (double)o->unpack_max) return o->unpack_max;
-  uint64_t most = (uint64_t)(by_ratio > floor ? by_ratio : floor);
-  return most < o->unpack_max ? most : o->unpack_max;
-}
-
-static int unpack(struct bk_copy *c, const char *file, const char *name, off_t size, struct bk_err *err) {
+static int unpack(struct bk_copy *c, const char *file, const char *name, struct bk_err *err) {
   struct bk_buf canon = {0};
   struct bk_view_dir *low;
   struct bk_unpack_result result;
@@ -215,7 +208,7 @@ static int unpack(struct bk_copy *c, const char *file, const char *name, off_t s
                              .dir = dir,
                              .owner = -1,
                              .rootless = c->opts->rootless,
-                             .max_size = unpack_limit(c->opts, size),
+                             .limits = c->opts->limits,
                              .cancel = c->opts->from.cancel};
   (void)!bk_rmtree(AT_FDCWD, dir, &ignored);
   rc = bk_archive_unpack(&o, &result, err);
@@ -238,7 +231,7 @@ static int try_unpack(struct bk_copy *c, const struct bk_root *root, struct bk_e
     snprintf(file, sizeof file, "%s/%s", bk_view_layer_path(c->opts->from.view, root->ent.layer), root->path);
   if (bk_archive_sniff(file, &kind, err)) return -1;
   if (!kind) return 0;
-  return unpack(c, file, root->source, root->ent.st.st_size, err) ? -1 : 1;
+  return unpack(c, file, root->source, err) ? -1 : 1;
 }
 
 /* --- the whole ------------------------------------------------------------------------------- */

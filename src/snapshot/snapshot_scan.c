@@ -138,6 +138,7 @@ static int collect_part(struct part *p) {
   const struct bk_scan_opts *o = p->scan.opts;
   const char *const layer[] = {bk_view_layer_path(o->sel.view, 0)};
   if (bk_view_open(layer, 1, BK_VIEW_PLAIN, &p->view, &p->err)) return -1;
+  bk_view_limit(p->view, bk_view_limits(o->sel.view));
   struct bk_selection sel = o->sel;
   sel.view = p->view;
   if (bk_select(&sel, o->sources, o->n, &p->roots, &p->err)) return -1;
@@ -214,6 +215,7 @@ static int collect_root(struct scan *s, size_t root, struct bk_err *err) {
       rc = -1;
     }
     if (rc == 0) take_part(s, p);
+    if (rc == 0) rc = bk_limits_entry(bk_view_limits(s->opts->sel.view), s->out->entries, "what is copied", err);
   }
   if (rc == 0 && of > 1) find_links(s, from);
   s->links_later = false;

@@ -38,6 +38,8 @@ struct bk_view {
   struct bk_arena arena;
   struct bk_view_dir *root;
   struct bk_buf scratch; /* path of the call at hand */
+  struct bk_limits limits;
+  uint64_t entries;
 };
 
 /* --- opening --------------------------------------------------------------------------------- */
@@ -87,6 +89,10 @@ void bk_view_close(struct bk_view *v) {
   bk_buf_free(&v->scratch);
   free(v);
 }
+
+void bk_view_limit(struct bk_view *v, const struct bk_limits *limits) { v->limits = *limits; }
+
+const struct bk_limits *bk_view_limits(const struct bk_view *v) { return &v->limits; }
 
 struct bk_view_dir *bk_view_root(struct bk_view *v) { return v->root; }
 
@@ -430,6 +436,7 @@ static int read_member(struct reader *r, size_t i, struct bk_err *err) {
     if (!e && errno) return bk_fail_errno(err, errno, "read directory '%s/%s'", l->path, path);
     if (!e) return 0;
     if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+    if (bk_limits_entry(&r->v->limits, ++r->v->entries, "what is copied", err)) return -1;
     if (read_entry(r, i, fd, e->d_name, err)) return -1;
   }
 }

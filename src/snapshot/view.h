@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/mem.h"
 
 enum {
@@ -36,6 +37,9 @@ struct bk_view_ent {
 int bk_view_open(const char *const *layers, size_t n, unsigned flags, struct bk_view **out,
                  struct bk_err *err) BK_WARN_UNUSED;
 void bk_view_close(struct bk_view *v); /* NULL is fine */
+/* How many entries bk_view_readdir may read in all from now on (limits.entries). */
+void bk_view_limit(struct bk_view *v, const struct bk_limits *limits);
+const struct bk_limits *bk_view_limits(const struct bk_view *v);
 
 struct bk_view_dir *bk_view_root(struct bk_view *v);
 void bk_view_root_ent(struct bk_view *v, struct bk_view_ent *out); /* scratch: 0755 root, mtime 0 */

@@ -40,7 +40,8 @@ function archive.pack(opts) end
 ---@field uid? integer owner of everything instead of the archive's
 ---@field gid? integer default: uid
 ---@field rootless? boolean device nodes are errors
----@field max_size? integer bytes of content (and 512 per entry) that there may be
+---@field limits? { bytes?: integer, ratio?: number, floor?: integer, entries?: integer } bytes of content (and 512 per entry) and
+--- entries that there may be; ratio: above `floor` bytes also this many times the size of the file
 
 --- Unpacks a tar (plain, gzip, bzip2, xz, zstd) into a directory, which is created when missing.
 --- Never writes outside it: symlinks on the way resolve inside, ".." is refused, "/" is the

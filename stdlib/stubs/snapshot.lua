@@ -19,7 +19,8 @@ local snapshot = {}
 ---@field lowers? string[] give directories that the layer does not list their metadata
 ---@field userxattr? boolean opaque directories are marked by user.overlay.opaque
 ---@field rootless? boolean device nodes are errors; a single mapped id owns everything
----@field max_size? integer bytes of tar
+---@field limits? { bytes?: integer, ratio?: number, floor?: integer, entries?: integer } bytes of tar and entries that there may be;
+--- ratio: above `floor` bytes also this many times the size of the blob
 ---@field progress? bakery.loop.counter counts compressed bytes
 
 --- Unpacks an image layer (tar, gzip or zstd) into a new directory in overlay form (async). The
@@ -28,7 +29,7 @@ local snapshot = {}
 ---@return bakery.snapshot.layer|nil
 ---@return table? err snapshot.digest_mismatch, archive.escape, archive.bad_link, archive.bad_name,
 --- archive.device, archive.malformed, archive.truncated, archive.corrupt, archive.unsupported,
---- archive.too_large, archive.too_deep, cancelled, errno names
+--- archive.too_large, archive.too_deep, limits.entries, cancelled, errno names
 function snapshot.apply(opts) end
 
 ---@class bakery.snapshot.commit_options
@@ -114,11 +115,11 @@ function snapshot.mkdir(opts) end
 --- contents, link targets and kept extended attributes (owners too for `lowers`), never times or
 --- places; its form is in src/snapshot/scan.h. Literal paths must exist, wildcards may match nothing.
 ---@param opts { root?: string, lowers?: string[], paths: string[], ignore?: string[], excludes?: string[],
---- includes?: string[], cache?: string, userxattr?: boolean } root: a context directory, or lowers: layers, lowest first;
+--- includes?: string[], cache?: string, userxattr?: boolean, limits?: { entries?: integer } } root: a context directory, or lowers: layers, lowest first;
 --- ignore: lines of an ignore file (contexts only); excludes: patterns relative to each source; includes: likewise, of what alone is wanted; cache:
 --- stat cache file
 ---@return { digest: string, entries: integer, files: integer, bytes: integer, matches: { source: string, path: string, type: string }[] }|nil
----@return table? err snapshot.not_found, snapshot.changed, glob.syntax (where "line N"), errno names
+---@return table? err snapshot.not_found, snapshot.changed, limits.entries, glob.syntax (where "line N"), errno names
 function snapshot.scan(opts) end
 
 --- COPY and ADD without mounts (async): makes `upper` a layer directory in overlay form.
@@ -126,8 +127,8 @@ function snapshot.scan(opts) end
 --- upper: string, chown?: string, chmod?: string, ignore?: string[], excludes?: string[], includes?: string[], link?: boolean,
 --- unpack?: boolean, inline?: { name: string, data: string, mode?: integer }[], epoch?: integer, now?: integer,
 --- preserve_owner?: boolean, rootless?: boolean, expect?: string, cache?: string, reuse?: string,
---- userxattr?: boolean, stamp?: boolean, unpack_max?: integer, unpack_ratio?: number }
---- unpack_max: bytes that an archive may have when unpacked; unpack_ratio: above 4 GiB also this many times its own size;
+--- userxattr?: boolean, stamp?: boolean, limits?: table }
+--- limits: as for apply, for each archive that is unpacked, and how many entries the sources may have;
 --- dest: absolute, a trailing slash means a directory; lowers: the destination's layers; upper: new or
 --- empty; link: the layer stands alone; unpack: archives are unpacked (ADD); inline: heredocs; epoch: no
 --- later time is written, seconds; stamp: all times are the epoch, members of archives excepted; now: time of new directories; reuse: an earlier layer

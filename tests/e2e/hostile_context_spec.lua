@@ -49,6 +49,25 @@ describe("hostile contexts", function()
     assert.equal(0, build(dir, nil, store).code)
   end)
 
+  it("may have so many files and no more, in one directory or in many", function()
+    local dir = world.project { app = BASE .. "COPY many /x/\n" }
+    local archived = world.project { app = BASE .. "ADD many.tar /x/\n" }
+    sh(dir, "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do mkdir -p many/$i; (cd many/$i; seq 100 | xargs touch); done")
+    sh(archived, "tar -cf many.tar -C " .. dir .. " many")
+    local limit = { env = { BAKERY_LAYER_ENTRIES = "1211" } } -- of 1212; the archive has one more
+    for what, d in pairs { ["what is copied"] = dir, ["the archive"] = archived } do
+      local r = world.bakery({ "build", "-C", d, "--store", world.tmp() .. "/s", "--progress", "plain" }, limit)
+      assert.equal(1, r.code, r.stderr)
+      has(r.stderr, what .. " has more than 1211 entries")
+      has(r.stderr, "BAKERY_LAYER_ENTRIES (4000000)")
+      has(r.stderr, "Containerfile:")
+    end
+    limit.env.BAKERY_LAYER_ENTRIES = "1213"
+    for _, d in ipairs { dir, archived } do
+      assert.equal(0, world.bakery({ "build", "-C", d, "--store", world.tmp() .. "/s", "--progress", "plain" }, limit).code)
+    end
+  end)
+
   it("lead nowhere with links and dots", function()
     for _, row in ipairs {
       { "ln -s OUT out", "COPY out/victim /x" }, { "ln -s OUT/victim out", "COPY out /x" }, { "ln -s OUT out", "COPY out /x" },

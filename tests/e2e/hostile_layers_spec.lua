@@ -169,7 +169,10 @@ describe("hostile layers", function()
     assert.truthy(r.stderr:find("BAKERY_LAYER_MAX", 1, true), r.stderr)
     assert.same({}, fs.list(own .. "/tmp"))
     assert.equal(0, build(zeros, { gzip = true, store = own, env = { BAKERY_LAYER_MAX = "65m" } }).code)
-    for name, value in pairs { BAKERY_LAYER_MAX = "much", BAKERY_LAYER_RATIO = "0" } do
+    r = build(zeros, { gzip = true, store = world.tmp() .. "/store", env = { BAKERY_LAYER_ENTRIES = "63" } })
+    refused(r, "bomb", "the layer has more than 63 entries")
+    assert.truthy(r.stderr:find("BAKERY_LAYER_ENTRIES (4000000)", 1, true), r.stderr)
+    for name, value in pairs { BAKERY_LAYER_MAX = "much", BAKERY_LAYER_RATIO = "0", BAKERY_LAYER_ENTRIES = "1.5" } do
       r = build(zeros, { gzip = true, store = world.tmp() .. "/store", env = { [name] = value } })
       assert.equal(2, r.code, r.stderr)
       assert.truthy(r.stderr:find(name .. ": expected", 1, true), r.stderr)

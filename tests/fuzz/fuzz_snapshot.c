@@ -87,7 +87,7 @@ static void apply(const uint8_t *data, size_t size) {
   struct bk_err err;
   REQUIRE(bk_write_file(AT_FDCWD, blob, data, size, 0600, false, &err) == 0);
   struct bk_apply_opts o = {.blob = blob, .dir = dir, .rootless = true, .userxattr = true,
-                            .max_size = 4 << 20};
+                            .limits = {.bytes = 4 << 20, .entries = 10000}};
   struct bk_layer_result r;
   bool applied = bk_snapshot_apply(&o, &r, &err) == 0;
   check_jail(applied);

@@ -310,9 +310,25 @@ E
       local blob = path "gz"
       assert(archive.compress { src = tar.write(path "t", tar.archive { { name = "a", data = ("\0"):rep(5000000) } }),
         dst = blob })
-      local r, err = snapshot.apply { blob = blob, dir = path "fs", max_size = 1000000 }
+      local r, err = snapshot.apply { blob = blob, dir = path "fs", limits = { bytes = 1000000 } }
       assert.is_nil(r)
       assert.are.equal("archive.too_large", err.code)
+      -- A bomb: 5 MB of zeros in some KB. The ratio counts above the floor alone.
+      local function code(limits)
+        local done, problem = snapshot.apply { blob = blob, dir = path("fs" .. tostring(limits)), limits = limits }
+        return done and "ok" or problem.code
+      end
+      assert.are.equal("archive.too_large", code { ratio = 100 })
+      assert.are.equal("archive.too_large", code { ratio = 100, floor = 4900000, bytes = 1 << 40 })
+      assert.are.equal("archive.too_large", code { ratio = 10000, floor = 1, bytes = 4900000 })
+      assert.are.equal("ok", code { ratio = 100, floor = 5100000 })
+      assert.are.equal("ok", code { ratio = 10000 })
+      assert.are.equal("ok", code { entries = 1 })
+      local two = tar.write(path "two", tar.archive { { name = "a" }, { name = "b" } })
+      r, err = snapshot.apply { blob = two, dir = path "fs2", limits = { entries = 1 } }
+      assert.is_nil(r)
+      assert.are.equal("limits.entries", err.code)
+      assert.is_false(exists(path "fs2"))
       assert(snapshot.apply { blob = blob, dir = path "fs" })
     end)
 

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include "base/fs.h"
+#include "base/limits.h"
 #include "base/map.h"
 #include "unit/unit.h"
 
@@ -59,6 +60,22 @@ static void test_arena(void) {
   CHECK(a.total >= 100003);
   bk_arena_free(&a);
   CHECK(a.head == NULL && a.total == 0);
+}
+
+static void test_limits(void) {
+  struct bk_limits none = {0}, some = {.bytes = 1000, .ratio = 10, .floor = 200, .entries = 2};
+  struct bk_err err;
+  CHECK(bk_limits_bytes(&none, 1 << 30) == 0);
+  CHECK(bk_limits_bytes(&some, 1) == 200);
+  CHECK(bk_limits_bytes(&some, 50) == 500);
+  CHECK(bk_limits_bytes(&some, 100) == 1000);
+  CHECK(bk_limits_bytes(&some, UINT64_MAX) == 1000);
+  some.bytes = 0;
+  CHECK(bk_limits_bytes(&some, 1000) == 10000);
+  CHECK(bk_limits_bytes(&some, UINT64_MAX) == 0);
+  CHECK(bk_limits_entry(&none, UINT64_MAX, "it", &err) == 0);
+  CHECK(bk_limits_entry(&some, 2, "it", &err) == 0);
+  CHECK(bk_limits_entry(&some, 3, "it", &err) == -1 && strcmp(err.code, "limits.entries") == 0);
 }
 
 static void test_err(void) {
@@ -168,6 +185,7 @@ int main(void) {
   test_map();
   test_buf();
   test_arena();
+  test_limits();
   test_err();
   test_rmtree();
   test_in_root();

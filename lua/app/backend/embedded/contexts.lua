@@ -75,10 +75,8 @@ function make.http(build, where, value)
   local file = fetch.url(build, where, value)
   local dir = fail.check(build.store:tmpdir()) .. "/files"
   if fail.check_bool(archive.sniff(file.path)) then
-    local size = fail.check(fs.stat(file.path)).size
-    local done, err = archive.unpack { file = file.path, dir = dir, uid = 0, gid = 0, rootless = build.rootless,
-      max_size = limits.layer_max(size) }
-    if err and err.code == "archive.too_large" then err.hint = limits.hint(size) end
+    local done, err = limits.explain(archive.unpack { file = file.path, dir = dir, uid = 0, gid = 0, rootless = build.rootless,
+      limits = limits.foreign() })
     fail.within(value, done, err)
   else
     fail.check(fs.mkdir(dir))

@@ -20,9 +20,9 @@ local M = {}
 -- --- what is copied ------------------------------------------------------------------------------
 
 local function look(build, source, what)
-  local found = fail.check(snapshot.scan { root = source.root, lowers = source.chain and images.lowers(build, source.chain),
+  local found = fail.check(limits.explain(snapshot.scan { root = source.root, lowers = source.chain and images.lowers(build, source.chain),
     paths = what.paths, ignore = source.ignore, excludes = what.excludes, includes = what.includes,
-    cache = source.root and build:stat_cache(source.root), userxattr = build.userxattr })
+    cache = source.root and build:stat_cache(source.root), userxattr = build.userxattr, limits = { entries = limits.foreign().entries } }))
   return found.digest, found.entries == 0 and (#found.matches == 0 or what.includes ~= nil)
 end
 
@@ -198,15 +198,12 @@ local function copy_group(build, step, group, inline, lowers, upper, tmp, reuse)
   local expect = #inline == 0 and source.root and group.expect or nil
   -- With --parents the destination is a directory, and the root's own metadata plays no part.
   local dest = step.parents and step.dest:gsub("/*$", "/") or step.dest
-  local max, ratio = limits.unpacked()
-  local done, err = snapshot.copy { from = from, sources = group.sources, includes = group.includes, dest = dest, lowers = lowers,
+  fail.check(limits.explain(snapshot.copy { from = from, sources = group.sources, includes = group.includes, dest = dest, lowers = lowers,
     upper = upper, chown = step.chown, chmod = step.chmod, ignore = source.ignore, excludes = step.excludes,
-    link = step.link or false, unpack = group.unpack or false, unpack_max = max, unpack_ratio = ratio, inline = inline, epoch = build.epoch,
+    link = step.link or false, unpack = group.unpack or false, limits = limits.foreign(), inline = inline, epoch = build.epoch,
     stamp = M.stamped(build, source), rootless = build.rootless,
     preserve_owner = source.preserve or false, userxattr = build.userxattr, reuse = reuse, expect = expect,
-    cache = expect and build:stat_cache(source.root) }
-  if err and err.code == "archive.too_large" then err.hint = limits.hint() end
-  fail.check(done, err)
+    cache = expect and build:stat_cache(source.root) }))
 end
 
 -- Names of --chown that the image does not know: their files go to root, where other builders stop.

@@ -245,12 +245,8 @@ local function unpack_layer(build, layer, lowers)
   local blob = M.fetch_blob(build, layer)
   local tmp = fail.check(build.store:tmpdir())
   build.emit { type = "unpack", digest = layer.blob.digest }
-  local max = limits.layer_max(layer.blob.size)
-  local done, err = snapshot.apply { blob = blob, dir = tmp .. "/fs", diff_id = layer.diff_id, lowers = lowers,
-    userxattr = build.userxattr, rootless = build.rootless, max_size = max }
-  if err and err.code == "archive.too_large" then
-    err.hint = limits.hint(layer.blob.size)
-  end
+  local done, err = limits.explain(snapshot.apply { blob = blob, dir = tmp .. "/fs", diff_id = layer.diff_id, lowers = lowers,
+    userxattr = build.userxattr, rootless = build.rootless, limits = limits.foreign() })
   fail.within("unpack layer " .. layer.blob.digest, done, err)
   local path = fail.check(build.store:publish_layer(tmp .. "/fs", layer.diff_id,
     { size = done.size, entries = done.entries, blobs = json.array { layer.blob } }))

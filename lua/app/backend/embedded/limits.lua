@@ -36,37 +36,36 @@ function M.read()
   return { max_bytes = size and M.size(size, "BAKERY_STORE_MAX_SIZE"), max_age = days and days * DAY }
 end
 
-local LAYER_MAX, LAYER_RATIO, LAYER_FLOOR = 64 << 30, 1100, 4 << 30
+local LAYER_MAX, LAYER_RATIO, LAYER_FLOOR, LAYER_ENTRIES = 64 << 30, 1100, 4 << 30, 4000000
 
---- How large foreign layers and the archives of ADD may be when unpacked: BAKERY_LAYER_MAX (64g), and where
---- that is more than 4 GiB at most BAKERY_LAYER_RATIO (1100) times their own size, more than gzip can do.
----@return integer bytes
----@return number ratio
-function M.unpacked()
-  local size, ratio = setting "BAKERY_LAYER_MAX", setting "BAKERY_LAYER_RATIO"
-  local max = size and M.size(size, "BAKERY_LAYER_MAX") or LAYER_MAX
-  local times = ratio and tonumber(ratio) or not ratio and LAYER_RATIO
-  if not times or times < 1 or times ~= times then
-    fail.raise { class = "usage", code = "usage", message = "BAKERY_LAYER_RATIO: expected a number of at least 1, got '" .. ratio .. "'" }
+local function number(name, default, whole)
+  local text = setting(name)
+  local n = text and tonumber(text) or not text and default
+  if n and n >= 1 and (not whole or math.type(n) == "integer") then return n end
+  return fail.raise { class = "usage", code = "usage",
+    message = ("%s: expected a%s number of at least 1, got '%s'"):format(name, whole and " whole" or "", text) }
+end
+
+--- What foreign layers, the archives of ADD and the sources of COPY may be: BAKERY_LAYER_MAX (64g) bytes, where
+--- that is more than 4 GiB at most BAKERY_LAYER_RATIO (1100, more than gzip can do) times the size of the blob,
+--- and BAKERY_LAYER_ENTRIES (4000000) files.
+---@return { bytes: integer, ratio: number, floor: integer, entries: integer } limits of bakery.snapshot and bakery.archive
+function M.foreign()
+  local size = setting "BAKERY_LAYER_MAX"
+  return { bytes = size and M.size(size, "BAKERY_LAYER_MAX") or LAYER_MAX, ratio = number("BAKERY_LAYER_RATIO", LAYER_RATIO),
+    floor = LAYER_FLOOR, entries = number("BAKERY_LAYER_ENTRIES", LAYER_ENTRIES, true) }
+end
+
+--- The result and error of a call that has such limits; the error then says how they are set.
+---@param done any
+---@param err table|nil
+function M.explain(done, err)
+  if err and err.code == "archive.too_large" then
+    err.hint = "BAKERY_LAYER_MAX (64g) and BAKERY_LAYER_RATIO (1100) say how large layers and archives may be unpacked"
+  elseif err and err.code == "limits.entries" then
+    err.hint = "BAKERY_LAYER_ENTRIES (4000000) says how many files there may be in a layer, an archive or the sources of a COPY"
   end
-  return max, times
-end
-
---- The words for an error that says "too large".
----@param size integer|nil bytes of the blob or archive
----@return string
-function M.hint(size)
-  return ("%sBAKERY_LAYER_MAX (64g) and BAKERY_LAYER_RATIO (1100) say how large layers and archives may be unpacked")
-    :format(size and ("it has %d bytes; "):format(size) or "")
-end
-
---- The same for one blob or archive.
----@param blob_size integer|nil its bytes
----@return integer
-function M.layer_max(blob_size)
-  local max, times = M.unpacked()
-  if not blob_size or times * blob_size >= max then return max end
-  return math.min(max, math.max(LAYER_FLOOR, math.floor(times * blob_size)))
+  return done, err
 end
 
 -- Whether the last look is long enough ago; notes this one.
