@@ -340,14 +340,27 @@ static int no_entry(struct bk_oci_layout *l, const json_t *list, const char *nam
                  l->dir, json_array_size(list), *all ? all : "none has a name");
 }
 
-/* The entry's digest (caller frees), or NULL. */
+/* Whether all entries are one image under several names. */
+static bool is_single(const json_t *list) {
+  const char *first = oci_json_str(json_array_get(list, 0), "digest");
+  size_t i;
+  json_t *e;
+  json_array_foreach(list, i, e) {
+    const char *digest = oci_json_str(e, "digest");
+    if (!first || !digest || strcmp(first, digest) != 0) return false;
+  }
+  return i > 0;
+}
+
+/* The digest (caller frees) of the entry of that name, without a name of the only image or the one
+ * called latest; or NULL. */
 static char *find_entry(struct bk_oci_layout *l, const json_t *list, const char *name,
                         struct bk_err *err) {
   size_t i;
   json_t *e, *found = NULL;
-  if (!name && json_array_size(list) == 1) found = json_array_get(list, 0);
+  if (!name && is_single(list)) found = json_array_get(list, 0);
   json_array_foreach(list, i, e)
-    if (name && !found && has_name(e, name)) found = e;
+    if (!found && has_name(e, name ? name : "latest")) found = e;
   const char *digest = oci_json_str(found, "digest");
   if (digest) return bk_strdup(digest);
   no_entry(l, list, name, err);

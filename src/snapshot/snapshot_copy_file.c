@@ -216,8 +216,10 @@ static int put_symlink(struct bk_copy *c, const struct bk_target *t, const struc
   return 0;
 }
 
-static int put_special(struct bk_copy *c, const struct bk_target *t, const struct stat *st,
+/* plain: of a directory of the machine, whose sockets are nobody's here: empty files take their place. */
+static int put_special(struct bk_copy *c, const struct bk_target *t, const struct stat *st, bool plain,
                        struct bk_err *err) {
+  mode_t type = plain && S_ISSOCK(st->st_mode) ? S_IFREG : st->st_mode & S_IFMT;
   bool device = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode);
   if (bk_is_whiteout(st))
     return bk_fail(err, BK_BUILD, "snapshot.bad_name",
@@ -226,7 +228,7 @@ static int put_special(struct bk_copy *c, const struct bk_target *t, const struc
     return bk_fail(err, BK_BUILD, "snapshot.device",
                    "copy to '/%s': a device node cannot be created without root privileges",
                    t->path);
-  if (bk_mknodat(c->dest->fd, t->path, (st->st_mode & S_IFMT) | 0600, device ? st->st_rdev : 0))
+  if (bk_mknodat(c->dest->fd, t->path, type | 0600, device ? st->st_rdev : 0))
     return failed(t, device ? "create device node" : "create special file", err);
   return 0;
 }
@@ -237,7 +239,7 @@ static int move(struct bk_copy *c, const struct bk_target *t, const struct bk_ob
   const char *dir = bk_view_layer_path(o->sel->view, 0);
   cleanup_free char *from = bk_asprintf("%s/%s", dir, o->found->rel);
   if (bk_is_whiteout(&o->found->ent->st))
-    return put_special(c, t, &o->found->ent->st, err);
+    return put_special(c, t, &o->found->ent->st, false, err);
   if (renameat(AT_FDCWD, from, c->dest->fd, t->path)) return failed(t, "move", err);
   return 0;
 }
@@ -268,7 +270,7 @@ int bk_copy_put(struct bk_copy *c, const struct bk_target *t, const struct bk_ob
   if (!o->keep && type == S_IFREG) return put_file(c, t, o, err);
   int rc = o->keep           ? move(c, t, o, err)
            : type == S_IFLNK ? put_symlink(c, t, o, err)
-                             : put_special(c, t, &ent->st, err);
+                             : put_special(c, t, &ent->st, bk_view_is_plain(o->sel->view), err);
   if (rc) return -1;
   bool owner = !o->keep || c->has_ids;
   if (owner && set_owner_mode(c, t, -1, UNKNOWN, &ent->st, o->keep, err)) return -1;

@@ -94,6 +94,8 @@ void bk_view_limit(struct bk_view *v, const struct bk_limits *limits) { v->limit
 
 const struct bk_limits *bk_view_limits(const struct bk_view *v) { return &v->limits; }
 
+bool bk_view_is_plain(const struct bk_view *v) { return v->flags & BK_VIEW_PLAIN; }
+
 struct bk_view_dir *bk_view_root(struct bk_view *v) { return v->root; }
 
 const char *bk_view_dir_path(const struct bk_view_dir *d) { return d->path; }
@@ -247,6 +249,7 @@ static void canon_push(struct bk_buf *canon, const char *name, size_t n) {
 /* State of one resolution: `todo` is what is left of the path, consumed from `at`. */
 struct walk {
   struct bk_view *v;
+  const char *path; /* all of it, for messages */
   struct bk_buf *canon;
   struct bk_buf todo;
   size_t at;
@@ -258,7 +261,7 @@ struct walk {
 static int follow(struct walk *w, const char *name, const struct bk_view_ent *ent,
                   struct bk_err *err) {
   if (++w->links > MAX_SYMLINKS)
-    return bk_fail_errno(err, ELOOP, "resolve '%s'", bk_buf_str(w->canon));
+    return bk_fail_errno(err, ELOOP, "resolve '%.1000s'", w->path);
   cleanup_buf struct bk_buf next = {0};
   if (bk_view_readlink(w->v, w->cur, name, ent, &next, err)) return -1;
   if (next.len && next.p[0] == '/') {
@@ -299,7 +302,7 @@ static int step(struct walk *w, const char *name, size_t n, bool last, unsigned 
 int bk_view_find(struct bk_view *v, const char *path, unsigned flags, struct bk_buf *canon,
                  struct bk_view_ent *out, struct bk_err *err) {
   cleanup_buf struct bk_buf own = {0};
-  struct walk w = {.v = v, .canon = canon ? canon : &own, .cur = v->root};
+  struct walk w = {.v = v, .path = path, .canon = canon ? canon : &own, .cur = v->root};
   bk_buf_reset(w.canon);
   bk_buf_adds(&w.todo, path);
   bk_buf_str(&w.todo);

@@ -41,6 +41,7 @@ void bk_view_close(struct bk_view *v); /* NULL is fine */
 void bk_view_limit(struct bk_view *v, const struct bk_limits *limits);
 const struct bk_limits *bk_view_limits(const struct bk_view *v);
 
+bool bk_view_is_plain(const struct bk_view *v); /* opened with BK_VIEW_PLAIN */
 struct bk_view_dir *bk_view_root(struct bk_view *v);
 void bk_view_root_ent(struct bk_view *v, struct bk_view_ent *out); /* scratch: 0755 root, mtime 0 */
 const char *bk_view_dir_path(const struct bk_view_dir *d);         /* "" for the root; owned by d */

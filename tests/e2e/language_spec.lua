@@ -411,6 +411,7 @@ COPY --parents a/./b/y.c /pivot
 COPY --parents **/*.c /all/
 COPY --parents --exclude=**/y.* a /part/
 COPY --parents a/empty /dirs/
+COPY --parents no*/./such a/./no*such /nothing/
 FROM sys
 COPY --from=0 --parents /flat/a/./b /from/
 COPY --from=0 --parents --chmod=700 --chown=5:6 /flat/**/*.c /owned
@@ -421,7 +422,7 @@ COPY --from=0 --parents --chmod=700 --chown=5:6 /flat/**/*.c /owned
     local first = world.tmp() .. "/first"
     build({ dir = dir }, { "--target", "sys", "--output", "oci:" .. first })
     local tree = peers.tree(first)
-    for _, path in ipairs { "flat/a/x.c", "flat/a/b/y.c", "flat/c/z.c", "pivot/b/y.c", "all/a/b/y.c", "all/c/z.c", "part/a/x.c", "part/a/b/n",
+    for _, path in ipairs { "nothing", "flat/a/x.c", "flat/a/b/y.c", "flat/c/z.c", "pivot/b/y.c", "all/a/b/y.c", "all/c/z.c", "part/a/x.c", "part/a/b/n",
       "dirs/a/empty" } do
       assert.is_true(tree.exists(path), path)
     end
@@ -434,7 +435,9 @@ COPY --from=0 --parents --chmod=700 --chown=5:6 /flat/**/*.c /owned
     tree = peers.tree(second)
     assert.is_true(tree.exists "from/b/y.c")
     assert.equal("0700 5:6", tree.meta "owned/flat/a/x.c")
-    local r = run(world.project { app = BASE .. "COPY --parents none/such /x/\n" })
-    has(r.stderr, "'none/such' does not exist in the build context")
+    for _, path in ipairs { "none/such", "none/./such", "base/./such" } do
+      local r = run(world.project { app = BASE .. "COPY --parents " .. path .. " /x/\n" })
+      has(r.stderr, "'" .. (path == "none/./such" and "/none" or path) .. "' does not exist in the build context")
+    end
   end)
 end)

@@ -3,7 +3,8 @@ local world = require "lib.world"
 local fs = require "bakery.fs"
 local process = require "bakery.process"
 
-local ONE = "FROM scratch\nCOPY base/ /\nRUN mkdir /d && echo one > /d/f && ln /d/f /d/hard && ln -s f /d/soft && chown 1000:50 /d/f && chmod 4755 /d/f\n"
+local ONE = "FROM scratch\nCOPY base/ /\nRUN mkdir -p -m 700 /d/inner && chown 1000:50 /d/inner && touch -d '2001-02-03 04:05:06' /d/inner"
+  .. " && echo one > /d/f && ln /d/f /d/hard && ln -s f /d/soft && chown 1000:50 /d/f && chmod 4755 /d/f\n"
   .. "RUN rm -rf /home\nCMD [\"/bin/cat\", \"/d/f\"]\n"
 local TWO = "FROM scratch\nCOPY base/etc/ /etc/\n"
 
@@ -36,16 +37,21 @@ describe("outputs", function()
     assert.equal(f.ino, hard.ino)
     if process.uid() == 0 then assert.same({ 1000, 50 }, { f.uid, f.gid }) end
     assert.same({ "bin", "d", "etc", "root", "tmp" }, fs.list(out))
+    local inner = fs.stat(out .. "/d/inner")
+    assert.same({ 448, 981173106 }, { inner.mode, inner.mtime })
+    if process.uid() == 0 then assert.same({ 1000, 50 }, { inner.uid, inner.gid }) end
   end)
 
   it("merges into a directory and replaces what is in the way, links included", function()
     local out = world.tmp()
-    world.write(out, { ["keep/me"] = "kept", ["d/f"] = "old", ["d/soft/inside"] = "x", ["victim/f"] = "untouched" })
+    world.write(out, { ["keep/me"] = "kept", ["d/f"] = "old", ["d/soft/inside"] = "x", ["d/inner/x"] = "y", ["victim/f"] = "untouched" })
     assert(fs.symlink("victim", out .. "/etc"))
     ok(build(only("-o", out .. "/")))
     assert.equal("kept", fs.read(out .. "/keep/me"))
     assert.equal("one\n", fs.read(out .. "/d/f"))
     assert.equal("f", fs.readlink(out .. "/d/soft"))
+    assert.equal("y", fs.read(out .. "/d/inner/x"))
+    assert.equal(981173106, fs.stat(out .. "/d/inner").mtime)
     assert.equal("dir", fs.stat(out .. "/etc", false).type) -- not through the link
     assert.same({ "f" }, fs.list(out .. "/victim"))
     for _, name in ipairs(fs.list(out)) do assert.is_nil(name:find("bakery-part", 1, true)) end

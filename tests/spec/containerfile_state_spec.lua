@@ -340,6 +340,9 @@ describe("COPY and ADD", function()
   end)
 
   it("a mode is checked after expansion", function()
+    local step = last { "ARG NONE", "COPY --chmod=$NONE --chown=${NONE} --from= a /b" }
+    assert.are.same({ "COPY a /b # buildkit" }, { step.history, step.chmod, step.chown, step.from })
+    assert.is_nil(last({ "ADD --chmod= --checksum= a /b" }).chmod)
     local err = failure({ "ENV M=9x", "COPY --chmod=$M a b" }, "flag")
     assert.are.equal("F:3:1", err.where)
   end)

@@ -137,6 +137,9 @@ describe("oci.layout", function()
     local b = image "b"
     assert(l:add_manifest(a, "v1"))
     assert.equal(raw, assert(l:resolve()).raw)
+    assert(l:add_manifest(a, "v1.0")) -- two names, one image
+    assert.equal(raw, assert(l:resolve()).raw)
+    assert(l:remove "v1.0")
     assert.equal(raw, assert(l:resolve(a.digest)).raw)
     a.platform, b.platform = { os = "linux", architecture = "amd64" }, { os = "linux", architecture = "arm64" }
     local index = json.encode { schemaVersion = 2, mediaType = INDEX, manifests = json.array { a, b } }
@@ -150,6 +153,8 @@ describe("oci.layout", function()
     assert.equal("oci.platform", err.code)
     _, err = l:resolve()
     assert.matches("has 2 images: name one %(v1, multi%)", err.message)
+    assert(l:add_manifest({ mediaType = INDEX, digest = top, size = #index }, "latest"))
+    assert.equal(top, assert(l:resolve()).digest)
     _, err = l:resolve "nope"
     assert.same({ "oci.not_found", true }, { err.code, err.message:find("v1, multi", 1, true) ~= nil })
   end)

@@ -268,7 +268,7 @@ describe("snapshot", function()
         assert.are.equal("user.colour=blue", output(GETX .. upper .. "/a"))
       end)
 
-      it("re-creates fifos, sockets and devices", function()
+      it("re-creates fifos and devices, sockets of a stage, and makes empty files of those of a directory", function()
         local ctx = tree "mkdir d; mkfifo d/p; mknod d/c c 1 3; mknod d/b b 7 0; chmod 640 d/*"
         local got, upper = copied { root = ctx, sources = { "d" }, dest = "/o" }
         assert.are.same({ o = "d 755 0:0", ["o/p"] = "p 640 0:0", ["o/c"] = "c 640 0:0", ["o/b"] = "b 640 0:0" }, got)
@@ -276,6 +276,10 @@ describe("snapshot", function()
         local none, err = copy { root = ctx, sources = { "d" }, dest = "/o", rootless = true }
         assert.is_nil(none)
         assert.are.equal("snapshot.device", err.code)
+        local sock = tree "mkdir s; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"s/k\")'; chmod 640 s/k; chown 3:4 s/k"
+        assert.are.same({ o = "d 755 0:0", ["o/k"] = "f 640 0:0 " }, (copied { root = sock, sources = { "s" }, dest = "/o" }))
+        assert.are.same({ o = "d 755 0:0", ["o/k"] = "s 640 3:4" },
+          (copied { stage = { sock }, sources = { "s" }, dest = "/o", preserve_owner = true }))
         none, err = copy { root = tree "mknod w c 0 0", sources = { "." }, dest = "/" }
         assert.is_nil(none)
         assert.are.equal("snapshot.bad_name", err.code)

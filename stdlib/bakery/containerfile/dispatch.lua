@@ -223,9 +223,11 @@ local function inline_files(s, ins)
   return out
 end
 
+-- A flag that expands to nothing is as good as not there.
 local function expand_flag(s, ins, name)
   local value = ins.flags[name]
-  return value and s:expand(value) or nil
+  value = value and s:expand(value)
+  return value ~= "" and value or nil
 end
 
 local function check_copy(s, ins, step)
@@ -298,7 +300,7 @@ local function copy(s, ins)
     fault.raise("flag", ("invalid value '%s' for --chmod"):format(step.chmod), nil,
       "use an octal number up to 7777 or a symbolic mode such as u+x,go-w")
   end
-  if ins.flags.from then step.from = s.plan:source(s.stage, ins.flags.from, ins) end
+  if (ins.flags.from or "") ~= "" then step.from = s.plan:source(s.stage, ins.flags.from, ins) end
   check_checksum(step)
   check_copy(s, ins, step)
   local text = { ins.name }

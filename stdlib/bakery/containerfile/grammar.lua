@@ -178,7 +178,7 @@ local function read_copy(ins, rest, cx)
     end
   end
   local chmod = ins.flags.chmod
-  if chmod and not chmod:find("$", 1, true) and not chmod:find("[\\\"']")
+  if chmod and chmod ~= "" and not chmod:find("$", 1, true) and not chmod:find("[\\\"']")
     and not flags.is_mode(chmod) then
     usage(cx, ("invalid value '%s' for --chmod"):format(chmod),
       "use an octal number up to 7777 or a symbolic mode such as u+x,go-w")

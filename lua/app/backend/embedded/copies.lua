@@ -75,7 +75,7 @@ local function has_magic(pattern) return pattern:gsub("\\.", ""):find("[*?%[]") 
 local function parents_of(source)
   local parent, pattern = ("/" .. source):match("^(.-)/%./(.*)$")
   if not parent then parent, pattern = "/", source end
-  return parent == "" and "/" or parent, (fs.normalize("/" .. pattern):gsub("^/+", ""))
+  return fs.normalize("/" .. parent), (fs.normalize("/" .. pattern):gsub("^/+", ""))
 end
 
 -- --parents: the sources are patterns below a root, which is copied with their directories.
@@ -85,7 +85,7 @@ local function parent_groups(build, where, step, source)
     local root, pattern = parents_of(word)
     local includes = pattern ~= "" and { pattern } or nil
     local found, nothing = M.scan(build, where, source, { paths = { root }, excludes = step.excludes, includes = includes })
-    if nothing and not has_magic(pattern) then
+    if nothing and not has_magic(root) and not has_magic(pattern) then
       once.fail(where, step, { code = "snapshot.not_found", message = ("'%s' does not exist in %s"):format(word,
         source.root and "the build context" or "the image or stage") })
     end

@@ -95,15 +95,15 @@ end
 
 -- Moves a tree over what is there: directories are merged, everything else is replaced.
 local function merge(from, to)
-  for _, e in ipairs(fail.check(fs.walk(from))) do
-    local src, dst = from .. "/" .. e.path, to .. "/" .. e.path
-    local there = fs.stat(dst, false)
-    if e.type == "dir" then
-      if there and there.type ~= "dir" then fail.check(fs.remove(dst)) end
-      if not there or there.type ~= "dir" then fail.check(fs.mkdir(dst)) end
-      fail.check(fs.chmod(dst, fail.check(fs.stat(src, false)).mode & 4095))
+  for _, name in ipairs(fail.check(fs.list(from))) do
+    local src, dst = from .. "/" .. name, to .. "/" .. name
+    local new, there = fail.check(fs.stat(src, false)), fs.stat(dst, false)
+    if new.type == "dir" and there and there.type == "dir" then
+      merge(src, dst)
+      fail.check(fs.chmod(dst, new.mode & 4095))
+      fail.check(fs.utime(dst, new.mtime))
     else
-      if there and there.type == "dir" then fail.check(fs.remove(dst, { recursive = true })) end
+      if there and (there.type == "dir" or new.type == "dir") then fail.check(fs.remove(dst, { recursive = true })) end
       fail.check(fs.rename(src, dst))
     end
   end
