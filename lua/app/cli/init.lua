@@ -70,17 +70,26 @@ local function resolve(rest)
   end
 end
 
+-- An error as machines get it.
+local function error_doc(json, e)
+  if type(e) ~= "table" then e = { message = tostring(e) } end
+  return json.object { { "class", e.class or "build" }, { "code", e.code or "error" }, { "message", tostring(e.message) },
+    { "where", e.where or json.null }, { "hint", e.hint } }
+end
+
 --- Prints an error object for people, or as JSON for machines; returns its exit code.
 function M.report(err, values)
   values = values or {}
   local code = exit.of(err)
   if values.json or values.progress == "json" then
     local json = require "bakery.json"
-    local e = type(err) == "table" and err or { message = tostring(err) }
-    local doc = json.object()
-    doc.error = json.object { { "class", e.class or "build" }, { "code", e.code or "error" },
-      { "message", tostring(e.message) }, { "where", e.where or json.null } }
-    doc.exit = json.object { { "code", code }, { "class", e.class or "build" } }
+    local list = type(err) == "table" and err.errors or { err }
+    local doc = json.object { { "error", error_doc(json, err) } }
+    if #list > 1 then
+      doc.errors = json.array {}
+      for i, e in ipairs(list) do doc.errors[i] = error_doc(json, e) end
+    end
+    doc.exit = json.object { { "code", code }, { "class", type(err) == "table" and err.class or "build" } }
     io.stderr:write(json.encode(doc), "\n")
     return code
   end
@@ -110,8 +119,8 @@ local function run(command, values)
   loop.finish()
   if ok then return math.tointeger(result) or 0 end
   if stopped then
-    io.stderr:write("bakery: ", stopped == "interrupt" and "interrupted" or "terminated",
-      "; nothing half done was published\n")
+    local state = type(result) == "table" and result.hint or "nothing half done was published"
+    io.stderr:write("bakery: ", stopped == "interrupt" and "interrupted" or "terminated", "; ", state, "\n")
     return exit.code[stopped]
   end
   local code = M.report(result, values)

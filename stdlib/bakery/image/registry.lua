@@ -71,8 +71,8 @@ function Registry:tag(m, name, is_new)
     fault.raise { class = "usage", code = "image.digest", message = ("%s: what is copied has digest %s"):format(self.text,
       m.digest) }
   end
-  if not name and not self.ref.tag then
-    self:put(m)
+  if not name and not self.ref.tag then -- nothing to name: it is enough that it is there
+    if not self:has(m.digest) then self:put(m) end
     return self:at(m.digest)
   end
   name = name or self.ref.tag
