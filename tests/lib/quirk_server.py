@@ -21,6 +21,8 @@ QUIRKS
   wrong_blob             blob content is altered
   status                 [status, count, {headers}, body] for any request under /v2/
   status_for             {"METHOD": [status, count, headers, body]}
+  refuse                 [[method or "", regular expression of paths, [status, count, …as status]], …]
+  forget                 regular expression: manifests that are PUT there are acknowledged and not kept
   redirect_blobs         blob GETs are redirected to this base URL, which refuses Authorization
   redirect_loop          blob GETs are redirected to themselves
   token                  {"realm": …, "service": …}: Bearer is needed
@@ -58,6 +60,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import ssl
 import sys
 import threading
@@ -230,6 +233,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         plan = self.q.get("status_for", {}).get(self.command) or self.q.get("status")
         if plan and self.planned(plan, "status" + self.command):
             return None
+        for i, (method, path, plan) in enumerate(self.q.get("refuse", [])):
+            if method in ("", self.command) and re.search(path, url.path) and self.planned(plan, "refuse%d" % i):
+                return None
         if not self.allowed():
             return None
         if url.path in ("/v2", "/v2/"):
@@ -431,6 +437,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             data = self.read_body()
             if self.on("manifest_lag"):
                 return self.error(404, "MANIFEST_BLOB_UNKNOWN")
+            if self.q.get("forget") and re.search(self.q["forget"], self.path):
+                return self.send(201, b"", {"Docker-Content-Digest": digest_of(data)})
             item = (data, self.headers.get("Content-Type"))
             MANIFESTS[(repo, ref)] = MANIFESTS[(repo, digest_of(data))] = item
             headers = {"Docker-Content-Digest": digest_of(data)}

@@ -41,6 +41,10 @@ local merge_options = options.join({
   { name = "wait", type = "int", min = 0, metavar = "SECONDS", help = "for images that cannot be seen yet [default: 600]" },
   { name = "sign-key", type = "string", metavar = "FILE", env = "BAKERY_SIGN_KEY", complete = "file",
     help = "sign with this key before the tags are set" },
+  { name = "require", type = "list", metavar = "test|lint|scan", env = "BAKERY_PUBLISH_REQUIRE",
+    help = "publish only images that have this verdict in the results, and a good one (repeatable)" },
+  { name = "results-from", type = "list", metavar = "FILE", complete = "file",
+    help = "results documents of the runners (--results) with those verdicts (repeatable)" },
 }, options.without(options.selection, "image-version", "image-variant", "image-os", "image-platform", "latest",
   "dev-versions", "matrix-versions", "select"))
 

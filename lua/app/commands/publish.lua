@@ -6,6 +6,7 @@ local oci = require "bakery.oci"
 local task = require "bakery.task"
 local fail = require "app.fail"
 local flip = require "app.publish.flip"
+local gates = require "app.publish.gates"
 local index = require "app.publish.index"
 local report = require "app.report"
 local session = require "app.session"
@@ -63,63 +64,124 @@ local function stage_soci(client, r, repository, tag, emit)
   r.digest = result.digest
 end
 
--- Everything of one target but its tags.
-local function stage(client, r, ctx)
-  r.phase = "wait"
-  if ctx.wait then index.wait(client, r.sources, ctx.wait) end
-  r.phase = "create"
+-- Makes the index of a target and puts it beside its sources; returns the repository.
+local function stage_index(client, r, ctx)
   r.index = index.make(client, r.target, r.sources, { allow_missing = ctx.values.allow_missing_platform })
   for _, p in ipairs(r.index.missing) do ctx.emit { type = "warning", text = r.uid .. ": nothing was built for " .. p } end
-  local temp = index.temp_repository(ctx.temp, r.extra.image)
-  if temp ~= r.index.repository then
-    fail.raise { class = "usage", code = "publish.source", message = ("%s: its sources are in %s, not in %s"):format(r.uid,
-      r.index.repository, temp), hint = "give the --temp-registry that the runners pushed to" }
+  if ctx.values.require then
+    r.phase = "gates"
+    local problems = gates.problems(nil, ctx.verdicts, ctx.values.require, { uid = r.uid, platforms = index.images(client, r.index) })
+    if #problems > 0 then
+      local texts = {}
+      for i, problem in ipairs(problems) do texts[i] = problem.message end
+      fail.raise { class = problems[1].class, code = "publish.gate", message = table.concat(texts, "; ") }
+    end
+    r.phase = "create"
   end
-  local tag = index.temp_tag(r.uid, r.sources)
-  fail.within("push " .. temp .. ":" .. tag, client:push_manifest(temp, tag, r.index.raw, r.index.media_type))
+  local name = ("%s:%s"):format(r.temp, index.temp_tag(r.uid, r.sources))
+  fail.within("push " .. name, client:push_manifest(r.temp, index.temp_tag(r.uid, r.sources), r.index.raw, r.index.media_type))
   r.digest = r.index.digest
   ctx.emit { type = "message", text = ("[%s] index %s of %s"):format(r.uid, r.index.digest:sub(1, 19),
     table.concat(r.index.platforms, ", ")) }
-  if ctx.soci then
-    r.phase = "soci"
-    stage_soci(client, r, temp, tag, ctx.emit)
-  end
-  r.phase = "copy"
-  local image = require "bakery.image"
+end
+
+-- Copies what was staged, with all that refers to it, to every repository of the target.
+local function stage_copies(client, r, ctx)
+  local image, seen = require "bakery.image", {}
   r.steps = {}
+  local media_type = fail.check(client:head(r.temp .. "@" .. r.digest)).media_type
   for _, name in ipairs(r.extra.tags or r.target.tags) do
     local ref = fail.check(oci.ref(name))
-    r.steps[#r.steps + 1] = { repository = ref.name, tag = ref.tag or "latest", digest = r.digest, target = r.uid }
+    r.steps[#r.steps + 1] = { repository = ref.name, tag = ref.tag or "latest", digest = r.digest, target = r.uid,
+      media_type = media_type }
   end
-  local seen = {}
   for _, step in ipairs(r.steps) do
     if not seen[step.repository] then
       seen[step.repository] = true
+      r.at = step.repository
       ctx.emit { type = "push_started", target = r.uid, repository = step.repository, digest = r.digest }
-      fail.within("copy to " .. step.repository, image.copy(temp .. "@" .. r.digest, step.repository .. "@" .. r.digest,
+      fail.within("copy to " .. step.repository, image.copy(r.temp .. "@" .. r.digest, step.repository .. "@" .. r.digest,
         { client = client, referrers = true }))
     end
   end
-  local m = fail.check(client:head(temp .. "@" .. r.digest))
-  for _, step in ipairs(r.steps) do step.media_type = m.media_type end
+end
+
+-- Everything of one target but its tags.
+local function stage(client, r, ctx)
+  r.phase, r.at = "wait", r.sources[1].repository
+  r.temp = index.temp_repository(ctx.temp, r.extra.image)
+  index.check_place(ctx.temp, r.extra.image, r.sources)
+  if ctx.wait then index.wait(client, r.sources, ctx.wait) end
+  r.phase = "create"
+  stage_index(client, r, ctx)
+  if ctx.soci then
+    r.phase = "soci"
+    stage_soci(client, r, r.temp, index.temp_tag(r.uid, r.sources), ctx.emit)
+  end
+  r.phase = "copy"
+  stage_copies(client, r, ctx)
   r.phase = nil
 end
 
-local function stage_all(client, list, ctx)
-  task.map(list, ctx.jobs, function(r)
-    if r.skipped then return end
-    local ok, err = pcall(stage, client, r, ctx)
+-- Signs what was staged, in each of its repositories, before any tag shows it.
+local function sign(client, r, ctx)
+  local image, seen = require "bakery.sign.image", {}
+  r.phase = "sign"
+  for _, step in ipairs(r.steps) do
+    if not seen[step.repository] then
+      seen[step.repository] = true
+      r.at = step.repository
+      image.sign { client = client, ref = step.repository .. "@" .. r.digest, key = ctx.key }
+      ctx.say(("signed %s %s@%s"):format(r.uid, step.repository, r.digest))
+    end
+  end
+  r.phase = nil
+end
+
+-- What a failure is about: trouble of a registry is the same trouble for every target that needs it.
+local function cause(r)
+  local e = r.error
+  if type(e) ~= "table" then return tostring(e) end
+  local of_registry = e.code == "publish.registry" or e.class == "infra" and (e.code == "oci.unauthorized"
+    or tostring(e.code):find "^http%.")
+  return of_registry and e.code .. " " .. r.at:match "^[^/]+" or tostring(e.message)
+end
+
+-- Says what failed: each cause once, with all the targets that it keeps from being published.
+local function say_failures(failed, emit)
+  local first = {}
+  for _, r in ipairs(failed) do
+    local key = cause(r)
+    first[key] = first[key] or { r = r, uids = {} }
+    table.insert(first[key].uids, r.uid)
+  end
+  for _, r in ipairs(failed) do
+    local same = first[cause(r)]
+    if same.r == r and type(r.error) == "table" and #same.uids > 1 then r.error.needed_by = same.uids end
+    emit { type = "target_failed", target = r.uid, error = r.error, same_as = same.r ~= r and same.r.uid or nil }
+  end
+end
+
+-- Calls fn for each target that is still good.
+local function attempt(client, list, ctx, jobs, fn)
+  local failed = {}
+  task.map(list, jobs, function(r)
+    if r.skipped or r.error then return end
+    local ok, err = pcall(fn, client, r, ctx)
     if ok then return end
     if task.is_cancelled(err) then error(err, 0) end
     r.error = err
-    ctx.emit { type = "target_failed", target = r.uid, error = err }
   end)
+  for _, r in ipairs(list) do if r.error and not r.said then failed[#failed + 1], r.said = r, true end end
+  say_failures(failed, ctx.emit)
 end
 
 local function dry_run(list, ctx)
   for _, r in ipairs(list) do
     if not r.skipped then
       local temp, tag = index.temp_repository(ctx.temp, r.extra.image), index.temp_tag(r.uid, r.sources)
+      local ok, err = pcall(index.check_place, ctx.temp, r.extra.image, r.sources)
+      if not ok then ctx.emit { type = "warning", text = ("%s: %s"):format(r.uid, tostring(err.message or err)) } end
       local refs = {}
       for i, s in ipairs(r.sources) do refs[i] = s.ref end
       ctx.say(("would create %s:%s from %s"):format(temp, tag, table.concat(refs, ", ")))
@@ -150,22 +212,6 @@ local function failure_class(failed, good, values)
   return type(failed) == "table" and failed.class or "build"
 end
 
--- Signs what was staged, in each of its repositories, before any tag shows it.
-local function sign(client, list, ctx)
-  if not ctx.key then return end
-  local image = require "bakery.sign.image"
-  for _, r in ipairs(list) do
-    local seen = {}
-    for _, step in ipairs(not r.error and r.steps or {}) do
-      if not seen[step.repository] then
-        image.sign { client = client, ref = step.repository .. "@" .. r.digest, key = ctx.key }
-        ctx.say(("signed %s %s@%s"):format(r.uid, step.repository, r.digest))
-      end
-      seen[step.repository] = true
-    end
-  end
-end
-
 -- Numbers of what was published, on standard output or standard error.
 local function summarize(doc, list, values)
   if not values.summary then return end
@@ -192,20 +238,46 @@ local function set_tags(client, list, ctx)
   flip.run { client = client, steps = steps, project = ctx.project, id = ctx.id, emit = ctx.emit }
 end
 
+-- Whether tags may be set: nothing has failed, or what is good is to go on alone.
+local function may_go_on(list, values)
+  local _, failed = outcome(list, values)
+  return not failed or values.keep_going
+end
+
+local function release(client, list, ctx)
+  flip.refuse_unfinished(ctx.project)
+  attempt(client, list, ctx, ctx.jobs, stage)
+  if ctx.key and may_go_on(list, ctx.values) then attempt(client, list, ctx, 1, sign) end
+  if may_go_on(list, ctx.values) then return set_tags(client, list, ctx) end
+  ctx.emit { type = "warning", text = "no tag was set because a target failed (--keep-going publishes the others)" }
+  for _, r in ipairs(list) do r.steps = nil end
+end
+
+-- What the files have of the project's targets.
+local function found_in(files, doc, plan, entries, opts, reporter)
+  local by_uid, empty = sources.of_plan(entries, plan)
+  local list, found = releases({ every = opts.every }, doc, plan, by_uid), 0
+  for _, r in ipairs(list) do if not r.skipped then found = found + 1 end end
+  reporter:event { type = "message", text = ("Found %d target%s in %d file%s"):format(found, found == 1 and "" or "s", #files,
+    #files == 1 and "" or "s") }
+  for _, uid in ipairs(empty) do
+    reporter:event { type = "warning", text = uid .. ": left out, its metadata names nothing that was pushed" }
+  end
+  return list, found
+end
+
 local function run(values, opts)
+  gates.known(values.require)
   local files = sources.expand(values)
   local entries = sources.load(files)
   local doc, plan, project = plan_of(values, entries)
   local reporter = report.open(values)
   local emit = function(e) reporter:event(e) end
-  local say = function(text) emit { type = "message", text = text } end
-  local list = releases({ every = opts.every }, doc, plan, sources.of_plan(entries, plan))
-  local found = 0
-  for _, r in ipairs(list) do if not r.skipped then found = found + 1 end end
-  say(("Found %d target%s in %d file%s"):format(found, found == 1 and "" or "s", #files, #files == 1 and "" or "s"))
-  local ctx = { values = values, emit = emit, say = say, wait = opts.wait and (values.wait or WAIT), soci = opts.soci,
+  local list, found = found_in(files, doc, plan, entries, opts, reporter)
+  local ctx = { values = values, emit = emit, say = function(text) emit { type = "message", text = text } end, soci = opts.soci,
     jobs = opts.jobs or 1, id = os.date "!%Y%m%dT%H%M%SZ" .. "-" .. require("bakery.process").pid(),
-    project = project and project.dir or require("bakery.fs").realpath(values.context or ".") }
+    project = project and project.dir or require("bakery.fs").realpath(values.context or "."),
+    verdicts = values.require and gates.read(values.results_from) }
   local started = loop.now()
   if values.sign_key and not values.dry_run then ctx.key = require("bakery.sign.keys").private(values.sign_key) end
   if found > 0 then
@@ -213,17 +285,9 @@ local function run(values, opts)
     if values.dry_run then
       dry_run(list, ctx)
     else
-      flip.refuse_unfinished(ctx.project)
+      ctx.wait = opts.wait and index.patience(values.wait or WAIT)
       local client <close> = fail.check(oci.client {}) -- luacheck: ignore
-      stage_all(client, list, ctx)
-      local _, failed = outcome(list, values)
-      if failed and not values.keep_going then
-        emit { type = "warning", text = "no tag was set because a target failed (--keep-going publishes the others)" }
-        for _, r in ipairs(list) do r.steps = nil end
-      else
-        sign(client, list, ctx)
-        set_tags(client, list, ctx)
-      end
+      release(client, list, ctx)
     end
   end
   reporter:finish()

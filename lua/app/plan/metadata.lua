@@ -120,7 +120,9 @@ local function platform_of(entry)
   local found = entry["containerimage.descriptor"]
   found = type(found) == "table" and found.platform
   if type(found) == "table" and found.os and found.architecture then
-    return ("%s/%s"):format(found.os, found.architecture)
+    local variant = type(found.variant) == "string" and found.variant ~= "" and found.variant
+    if variant == "v8" and found.architecture == "arm64" then variant = nil end -- which is what it is without one
+    return ("%s/%s%s"):format(found.os, found.architecture, variant and "/" .. variant or "")
   end
   local at = entry["buildx.build.provenance"]
   for _, key in ipairs { "invocation", "environment", "platform" } do

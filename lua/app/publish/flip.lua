@@ -158,13 +158,28 @@ local function finish(journal, state)
   forget_old(fs.dirname(journal.file))
 end
 
--- Brings every tag of the journal to its new digest.
-local function forward(client, journal, emit)
-  each(journal.steps, function(step)
+-- Steps whose tags are ours to set: a tag that shows neither what it did before nor what we set was moved by
+-- somebody else since the publish stopped, and stays as it is.
+local function ours(client, journal, emit)
+  local out, shows = {}, task.map(journal.steps, 8, function(step) return shown(client, step) end)
+  for i, step in ipairs(journal.steps) do
+    local now = shows[i]
+    if now and now ~= step.digest and now ~= step.old then
+      emit { type = "warning", text = ("%s was set to %s by somebody else since: left as it is"):format(name_of(step), now) }
+    else
+      out[#out + 1] = step
+    end
+  end
+  return out
+end
+
+-- Brings tags of the journal to their new digests.
+local function forward(client, journal, steps, emit)
+  each(steps, function(step)
     if shown(client, step) ~= step.digest then put(client, step, step.digest) end
     emit { type = "tagged", target = step.target, ref = name_of(step), digest = step.digest }
   end)
-  each(journal.steps, function(step) verify(client, step, step.digest) end)
+  each(steps, function(step) verify(client, step, step.digest) end)
   finish(journal, "done")
 end
 
@@ -179,9 +194,16 @@ function M.run(opts)
   task.map(journal.steps, 8, function(step) step.old = shown(client, step) end)
   fail.within("write the journal", fs.mkdir(project_dir(opts.project), { parents = true }))
   write(journal)
-  local ok, err = pcall(forward, client, journal, emit)
+  local ok, err = pcall(forward, client, journal, journal.steps, emit)
   if not ok then error(hint(journal, err), 0) end
   return journal
+end
+
+-- Takes up a journal, also one that had ended: should it stop now, that is to be known.
+local function reopen(journal)
+  if journal.state == "setting" then return end
+  journal.state = "setting"
+  write(journal)
 end
 
 --- Finishes a publish that stopped half-way.
@@ -189,7 +211,7 @@ end
 ---@param journal table of M.find
 ---@param emit fun(event: table)
 function M.resume(client, journal, emit)
-  local ok, err = pcall(forward, client, journal, emit)
+  local ok, err = pcall(forward, client, journal, ours(client, journal, emit), emit)
   if not ok then error(hint(journal, err), 0) end
 end
 
@@ -224,8 +246,8 @@ end
 ---@param journal table of M.find
 ---@param emit fun(event: table)
 function M.rollback(client, journal, emit)
-  local reversed = {}
-  for i = #journal.steps, 1, -1 do reversed[#reversed + 1] = journal.steps[i] end
+  local reversed, steps = {}, ours(client, journal, emit)
+  for i = #steps, 1, -1 do reversed[#reversed + 1] = steps[i] end
   each(reversed, function(step)
     if step.old and shown(client, step) ~= step.old then put(client, step, step.old) end
     if step.old then emit { type = "tagged", target = step.target, ref = name_of(step), digest = step.old } end
@@ -251,6 +273,7 @@ function M.recover(values, project, emit)
       or "no publish of this project stopped half-way" }
   end
   local client <close> = fail.check(oci.client {}) -- luacheck: ignore
+  reopen(journal)
   if values.rollback then M.rollback(client, journal, emit) else M.resume(client, journal, emit) end
   return journal
 end

@@ -11,13 +11,17 @@ M.kinds = { test = "test", lint = "gate", scan = "gate" }
 
 local function ref(kind, image_id) return "verdict/" .. kind .. "/" .. image_id:gsub("^sha256:", "") end
 
---- Keeps a verdict about every platform's image of a result.
+-- Platforms that a verdict is about: tests run in the image of the first, lint and scans look at all.
+local function judged(kind, platforms) return kind == "test" and { platforms[1] } or platforms end
+
+--- Keeps a verdict about the images of a result.
 ---@param store bakery.store
 ---@param kind string
 ---@param result table
 ---@param verdict table { ok=boolean, total=integer, failed=integer }
 function M.keep(store, kind, result, verdict)
-  for _, p in ipairs(result.platforms or {}) do
+  if kind == "test" and verdict.total == 0 then return end -- nothing was looked at
+  for _, p in ipairs(judged(kind, result.platforms or {})) do
     fail.check(store:put_ref(ref(kind, p.image.config_digest), { ok = verdict.ok, total = verdict.total,
       failed = verdict.failed, at = os.time() }))
   end
@@ -31,7 +35,7 @@ local function verdict_of(target, kind)
     total = total + 1
     if not t.ok then failed = failed + 1 end
   end
-  return { ok = failed == 0, total = total, failed = failed }
+  return total > 0 and { ok = failed == 0, total = total, failed = failed } or nil
 end
 
 --- Verdicts of results documents by kind and image id.
@@ -47,7 +51,7 @@ function M.read(files)
     for _, target in ipairs(doc.targets) do
       for kind in pairs(M.kinds) do
         local verdict = verdict_of(target, kind)
-        for _, p in ipairs(verdict and target.platforms or {}) do
+        for _, p in ipairs(verdict and type(target.platforms) == "table" and judged(kind, target.platforms) or {}) do
           if type(p.image_id) == "string" then out[kind][p.image_id] = verdict end
         end
       end
@@ -61,6 +65,41 @@ local function find(store, read, kind, image_id)
   return read[kind][image_id] or store and store:get_ref(ref(kind, image_id)) or nil
 end
 
+--- Refuses kinds of verdicts that there are not.
+---@param required string[]|nil
+function M.known(required)
+  for _, kind in ipairs(required or {}) do
+    if not M.kinds[kind] then
+      fail.raise { class = "usage", code = "usage", message = "--require: no such verdict '" .. kind .. "'",
+        hint = "verdicts are test, lint and scan" }
+    end
+  end
+end
+
+--- What stands between a result and its publication.
+---@param store bakery.store|nil
+---@param read table of M.read
+---@param required string[]
+---@param result table { uid=, platforms={ { platform=, image={ config_digest= } } } }
+---@return table[] { class=, message= }
+function M.problems(store, read, required, result)
+  local out = {}
+  for _, kind in ipairs(required) do
+    for _, p in ipairs(result.platforms) do
+      local verdict = find(store, read, kind, p.image.config_digest)
+      local where = ("%s (%s)"):format(result.uid, p.platform)
+      if not verdict then
+        out[#out + 1] = { class = "infra", message = ("%s: no %s result for image %s"):format(where, kind,
+          p.image.config_digest:sub(1, 19)) }
+      elseif verdict.ok ~= true then
+        out[#out + 1] = { class = M.kinds[kind], message = ("%s: %s failed (%s of %s)"):format(where, kind,
+          tostring(verdict.failed or "?"), tostring(verdict.total or "?")) }
+      end
+    end
+  end
+  return out
+end
+
 --- Checks that every result has a good verdict of each required kind; says all that is missing or bad.
 ---@param ctx table recipe context: backend, fail_later
 ---@param results table[]
@@ -68,25 +107,12 @@ end
 ---@param files string[]|nil results documents
 ---@return boolean
 function M.check(ctx, results, required, files)
+  M.known(required)
   local read, good = M.read(files), true
-  for _, kind in ipairs(required) do
-    if not M.kinds[kind] then
-      fail.raise { class = "usage", code = "usage", message = "--require: no such verdict '" .. kind .. "'",
-        hint = "verdicts are test, lint and scan" }
-    end
-    for _, r in ipairs(results) do
-      for _, p in ipairs(r.platforms) do
-        local verdict = find(ctx.backend.store, read, kind, p.image.config_digest)
-        local where = ("%s (%s)"):format(r.uid, p.platform)
-        if not verdict then
-          good = false
-          ctx:fail_later("infra", ("%s: no %s result for image %s"):format(where, kind, p.image.config_digest:sub(1, 19)))
-        elseif verdict.ok ~= true then
-          good = false
-          ctx:fail_later(M.kinds[kind], ("%s: %s failed (%s of %s)"):format(where, kind, tostring(verdict.failed or "?"),
-            tostring(verdict.total or "?")))
-        end
-      end
+  for _, r in ipairs(results) do
+    for _, problem in ipairs(M.problems(ctx.backend.store, read, required, r)) do
+      good = false
+      ctx:fail_later(problem.class, problem.message)
     end
   end
   return good

@@ -40,18 +40,21 @@ end
 ---@field platform string|nil nil: an index, its manifests say
 ---@field created string|nil
 
-local function source_of(entry)
+local function source_of(uid, entry)
   if not entry.ref or not entry.digest then return nil end
-  local ref = fail.within("metadata", oci.ref(entry.ref))
+  if not oci.is_digest(entry.digest) then
+    fail.raise { class = "usage", code = "metadata.invalid", message = ("metadata of %s: '%s' is no digest"):format(uid, entry.digest) }
+  end
+  local ref = fail.within("metadata of " .. uid, oci.ref(entry.ref))
   return { ref = entry.ref, repository = ref.name, digest = entry.digest, platform = entry.platform,
     created = entry.created }
 end
 
 -- One entry per platform: the newest.
-local function choose(entries)
+local function choose(uid, entries)
   local out, seen = {}, {}
   for _, entry in ipairs(newest_first(entries)) do
-    local source = source_of(entry)
+    local source = source_of(uid, entry)
     local key = source and (source.platform or source.digest)
     if source and not seen[key] then
       seen[key] = true
@@ -88,10 +91,14 @@ end
 ---@param entries table of M.load
 ---@param plan table of session.backend_plan
 ---@return table<string, app.publish.source[]>
+---@return string[] empty uids that the files have, without anything that was pushed
 function M.of_plan(entries, plan)
-  local out = {}
-  for _, uid in ipairs(plan.order) do out[uid] = entries[uid] and choose(entries[uid]) end
-  return out
+  local out, empty = {}, {}
+  for _, uid in ipairs(plan.order) do
+    out[uid] = entries[uid] and choose(uid, entries[uid])
+    if out[uid] and #out[uid] == 0 then empty[#empty + 1] = uid end
+  end
+  return out, empty
 end
 
 return M

@@ -50,6 +50,7 @@ function handlers.target_done(self, e)
     format.seconds(e.result.seconds))
 end
 function handlers.target_failed(self, e)
+  if e.same_as then return end -- said there, with the targets that it is about
   line(self.paint("red", "[" .. e.target .. "] failed"))
   line(errors.text(e.error, { color = self.color, target = e.target }))
 end

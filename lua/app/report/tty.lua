@@ -98,6 +98,7 @@ function handlers.target_done(self, e)
 end
 function handlers.target_failed(self, e)
   self.running[e.target] = nil
+  if e.same_as then return end -- said there, with the targets that it is about
   self:print(self.paint("red", "✘ "), e.target, "\n", errors.text(e.error, { color = self.color, target = e.target }))
 end
 function handlers.push_started(self, e) self:print("↑ ", e.target, " → ", e.repository) end
