@@ -137,6 +137,25 @@ RUN --mount=source=file,target=rel cat rel && echo in=$(pwd)
     assert.is_false(tree.exists "t/big")
   end)
 
+  it("buildah's options: tmpfs with the image's files, its mode and size, files of the command's user", function()
+    local out, log = layout(BASE .. [[
+RUN mkdir -m 750 /d && echo x > /d/f && chown 5:6 /d && chown 7:8 /d/f
+RUN --mount=type=tmpfs,target=/d,tmpcopyup stat -c copied=%a:%u:%g /d && stat -c file=%u:%g /d/f && echo more > /d/new
+RUN --mount=type=tmpfs,target=/none,tmpcopyup,tmpfs-mode=0710,tmpfs-size=1m stat -c none=%a /none && df -k /none | tail -1
+USER app
+RUN --mount=type=cache,target=/c,id=owned,U touch /c/mine && stat -c cache=%u:%g /c
+RUN --mount=type=bind,source=base,target=/b,U,rw touch /b/mine && stat -c bind=%u:%g /b /b/etc/passwd
+RUN --mount=type=bind,source=base/etc/group,target=/g,U,Z stat -c one=%u:%g /g && ! echo > /g
+]])
+    for _, line in ipairs { "copied=750:5:6", "file=7:8", "none=710", " 1024 ", "cache=1000:1001", "bind=1000:1001", "one=1000:1001" } do
+      has(log, line)
+    end
+    local tree = peers.tree(out)
+    assert.is_false(tree.exists "d/new")
+    assert.is_false(tree.exists "none")
+    assert.equal("0750 5:6", tree.meta "d")
+  end)
+
   it("secret: files and variables, owner and mode, never in image, log or store", function()
     local store = world.tmp() .. "/store"
     local dir = world.project { app = BASE .. [[
@@ -364,6 +383,14 @@ describe("Containerfiles", function()
     build(text, { "--build-arg", "BUILDKIT_DOCKERFILE_CHECK=skip=all;error=true" })
     r = run(world.project { app = text }, { "--build-arg", "BUILDKIT_DOCKERFILE_CHECK=error=true" })
     assert.equal(1, r.code)
+  end)
+
+  it("build what buildah knows and BuildKit refuses", function()
+    local log = build "ARG WHICH=one\nFROM scratch AS one\nCOPY base/ /\nENV PATH=/bin\nFROM 0 AS two\nRUN sleep 0.1; echo two is done\n"
+      .. "FROM --after=two scratch AS three\nCOPY base/ /\nENV PATH=/bin\nARG WHICH\nCOPY --from=$WHICH etc/group /copied\n"
+      .. "RUN --mount=from=${WHICH},target=/m ls /m/etc/passwd /copied\n"
+    has(log, "two is done")
+    has(log, "/m/etc/passwd")
   end)
 
   it("name what they do not know, and its nearest neighbour", function()

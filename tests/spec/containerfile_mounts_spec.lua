@@ -39,6 +39,16 @@ describe("RUN --mount", function()
     { "type=ssh", { type = "ssh", id = "default", ro = true, mode = octal "600", uid = 0, gid = 0 } },
     { "type=ssh,id=x,target=/s,required=true", { type = "ssh", id = "x", target = "/s", ro = true, mode = octal "600",
       uid = 0, gid = 0, required = true } },
+    -- Of buildah and podman: what has a meaning here, and what has none.
+    { "target=/a,Z,ro", { type = "bind", target = "/a", ro = true } },
+    { "target=/a,relabel=shared,rslave,bind-propagation=rprivate,bind-nonrecursive,consistency=cached,nosuid,nodev=true,noexec,"
+      .. "no-dereference", { type = "bind", target = "/a", ro = true } },
+    { "type=cache,target=/c,U", { type = "cache", target = "/c", ro = false, sharing = "shared", id = "/c", owned = true } },
+    { "target=/a,chown=false", { type = "bind", target = "/a", ro = true, owned = false } },
+    { "tmpfs-size=64m,type=tmpfs,target=/t,tmpfs-mode=0750,tmpcopyup", { type = "tmpfs", target = "/t", ro = false, size = 64 << 20,
+      tmpfs_mode = octal "750", copyup = true } },
+    { "type=secret,id=x,z", { type = "secret", id = "x", target = "/run/secrets/x", ro = true, mode = octal "400", uid = 0, gid = 0,
+      file = true } },
   }
   for _, row in ipairs(rows) do
     it(row[1], function() assert.are.same(row[2], assert(mount(row[1]))) end)
@@ -59,9 +69,10 @@ describe("RUN --mount", function()
     { "type=secret", "needs one of" }, { "type=secret,id=a,source=b", "not both" }, { "type=secret,id=a,from=b", "no from" },
     { "type=secret,id=a,sharing=shared", "not allowed for secret" }, { "type=secret,id=a,required=x", "invalid value" },
     { "type=ssh,from=x", "no from" }, { 'target="/a"', "a quote in an unquoted field" }, { '"target=/a', "unterminated quote" },
-    { '"target=/a"x', "text after a quoted field" }, { "from=$X,target=/a", "does not take variables" },
-    { "target=/a,Z", "unexpected key 'z'", "this key is an extension of buildah and podman" },
-    { "target=/a,bind-propagation=rslave", "unexpected key", "this key is an extension of buildah and podman" },
+    { '"target=/a"x', "text after a quoted field" }, { "target=/a,tmpfs-mode=0700", "not allowed for bind" },
+    { "type=cache,target=/a,tmpcopyup", "not allowed for cache" }, { "target=/a,tmpfs-size=1m", "not allowed for bind" },
+    { "type=tmpfs,target=/a,tmpfs-size", "needs a value" }, { "type=tmpfs,target=/a,tmpfs-size=50%", "invalid value" },
+    { "type=tmpfs,target=/a,tmpfs-mode=9", "invalid value '9' for tmpfs-mode" }, { "target=/a,U=perhaps", "invalid value 'perhaps'" },
   }
   for _, row in ipairs(bad) do
     it("refuses " .. row[1], function()
@@ -78,8 +89,22 @@ describe("RUN --mount", function()
     assert.is_truthy(parse "type=$T,target=/a,required")
     assert.is_truthy(parse "type=cache,target=$T")
     assert.is_nil((parse "type=cache,bogus=$T"))
-    assert.is_nil((parse "type=cache,target=/a,from=$T"))
+    assert.is_truthy(parse "type=cache,target=/a,from=$T")
+    assert.is_nil((parse "type=cache,target=/a,from=$T,bogus"))
     assert.is_nil((parse "type=cachee,target=/a"))
+  end)
+
+  it("warns of what only buildah and podman know", function()
+    local function warned(flag)
+      local list = assert(containerfile.parse("FROM a\nRUN --mount=" .. flag .. " x")).warnings
+      return list[1] and ("%s %d %s"):format(list[1].rule, list[1].line, list[1].message) or "none"
+    end
+    assert.are.equal("none", warned "type=tmpfs,target=/a,size=1m")
+    assert.are.equal("MountExtension 2 BuildKit refuses what only buildah and podman know of --mount: U, Z, noexec; without effect here: "
+      .. "Z, noexec", warned "target=/a,Z,noexec,U=true")
+    assert.are.equal("MountExtension 2 BuildKit refuses what only buildah and podman know of --mount: tmpcopyup",
+      warned "type=tmpfs,target=/a,tmpcopyup")
+    assert.matches("^SourceVariable 2 RUN %-%-mount=from= with a variable", warned "from=$T,target=/a")
   end)
 end)
 

@@ -207,6 +207,70 @@ describe("dependencies between stages", function()
   end)
 end)
 
+-- What buildah and imagebuilder know and BuildKit refuses: built, with a warning.
+describe("sources with variables", function()
+  local head = { "ARG SRC=a DST=b", "FROM i AS a", "FROM j AS b", "ARG LOW=b", "ENV PART=stage", "FROM b AS stage_b" }
+  local function deps(lines, opts)
+    local file = table.move(lines, 1, #lines, #head + 1, table.move(head, 1, #head, 1, {}))
+    local p = plan(file, opts)
+    local out = {}
+    for i, d in ipairs(p.stages[#p.stages].deps) do out[i] = d.stage and tostring(d.stage) or d.image end
+    return table.concat(out, " "), p
+  end
+  local rows = {
+    { { "FROM scratch", "ARG SRC", "COPY --from=$SRC x y" }, "1" }, { { "FROM scratch", "ARG SRC=b", "COPY --from=${SRC} x y" }, "2" },
+    { { "FROM scratch", "ARG DST", "COPY --from=stage_$DST x y" }, "3" }, { { "FROM scratch", "ARG N=0", "COPY --from=$N x y" }, "1" },
+    { { "FROM scratch", "COPY --from=${UNSET:-img:1} x y" }, "img:1" }, { { "FROM stage_b", "COPY --from=${PART}_$LOW x y" }, "3" },
+    { { "FROM scratch", "ENV A=a", "ENV A=b B=$A", "COPY --from=$B x y", "ENV A=c", "COPY --from=stage_$A x y" }, "1 stage_c" },
+    { { "FROM scratch", "ARG SRC", "RUN --mount=from=stage_${SRC:+b},target=/m x" }, "3" },
+    { { "FROM scratch", "ARG SRC", "COPY --from=$SRC x y" }, "2", { SRC = "b" } },
+    { { "FROM scratch", "ARG Q='two words'", "COPY --from=\"${Q#two word}tage_b\" x y" }, "3" },
+  }
+  for _, row in ipairs(rows) do
+    it(table.concat(row[1], " | "), function() assert.are.equal(row[2], (deps(row[1], { build_args = row[3] }))) end)
+  end
+
+  it("are warned about", function()
+    local _, p = deps { "FROM scratch", "ARG SRC", "COPY --from=$SRC x y" }
+    assert.are.same({ "SourceVariable:9" }, rules(p))
+  end)
+
+  it("need their variables before images are known", function()
+    local err = failure({ "FROM i", "COPY --from=$HERE$X x y" }, nil, "from")
+    assert.are.equal("F:2:1", err.where)
+    assert.matches("is not set here", err.hint, 1, true)
+    failure({ "FROM i", "ARG X=", "COPY --from=$X x y" }, nil, "from")
+    failure({ "FROM i", "COPY --from=${X:?needed} x y" }, nil, "expand")
+    failure({ "FROM i AS a", "ARG X=a", "COPY --from=$X x y" }, nil, "from")
+  end)
+end)
+
+describe("FROM of a number", function()
+  it("is an earlier stage, unless a context has that name", function()
+    local p = plan { "FROM i", "ENV A=b", "FROM j", "FROM 0", "FROM 1 AS x", "FROM 7" }
+    assert.are.same({ "image i", "image j", "stage 1", "stage 2", "image 7" }, bases(p))
+    assert.are.same({ "NumberedBase:4", "NumberedBase:5" }, rules(p))
+    assert.are.same({ "image i", "context 0" }, bases(plan({ "FROM i", "FROM 0" }, { contexts = { ["0"] = true } })))
+    assert.are.same({ "image 0" }, bases(plan { "FROM 0" }))
+  end)
+end)
+
+describe("FROM --after", function()
+  it("makes a stage wait for others", function()
+    local p = plan { "FROM i AS a", "FROM j", "FROM --after=A --after=1 k" }
+    assert.are.same({ 1, 2, 3 }, p.order)
+    assert.are.same({ 1, 2 }, p.stages[3].after)
+    assert.are.same({ "FromAfter:3" }, rules(p))
+    assert.are.same({ 2 }, plan({ "FROM i AS a", "FROM j" }).order)
+  end)
+
+  it("names an earlier stage", function()
+    for _, name in ipairs { "b", "x", "9", "self" } do
+      assert.are.equal("F:2:1", failure({ "FROM i AS a", "FROM --after=" .. name .. " j AS self", "FROM k AS b" }, nil, "from").where)
+    end
+  end)
+end)
+
 describe("named contexts", function()
   local contexts = { base = true, ["other::linux/arm64"] = true, ["lib/img"] = true, scratch = true, mine = true }
 

@@ -154,8 +154,17 @@ local function read_from(ins, rest, cx)
       cx.warn("ReservedStageName", ("stage name '%s' is a reserved word"):format(ins.as))
     end
   end
-  ins.platform = ins.flags.platform
+  ins.platform, ins.after = ins.flags.platform, ins.flags.after
+  if ins.after then
+    cx.warn("FromAfter", "FROM --after is a flag of buildah; BuildKit refuses it")
+  end
   ins.doc = doc_comment(ins, ins.as or "")
+end
+
+-- Sources with variables are known to buildah; what they may be is told by resolve.
+local function warn_variable(cx, what)
+  cx.warn("SourceVariable", what .. " with a variable is refused by BuildKit; an alias stage is not: "
+    .. "FROM ${IMAGE} AS name")
 end
 
 local function read_copy(ins, rest, cx)
@@ -183,10 +192,7 @@ local function read_copy(ins, rest, cx)
     usage(cx, ("invalid value '%s' for --chmod"):format(chmod),
       "use an octal number up to 7777 or a symbolic mode such as u+x,go-w")
   end
-  if ins.flags.from and ins.flags.from:find("$", 1, true) then
-    usage(cx, "COPY --from does not take variables",
-      "define an alias stage: FROM ${IMAGE} AS name, then COPY --from=name")
-  end
+  if ins.flags.from and ins.flags.from:find("$", 1, true) then warn_variable(cx, "COPY --from=") end
 end
 
 local NETWORKS = { default = true, none = true, host = true }
@@ -207,6 +213,13 @@ local function read_run(ins, rest, cx)
   if rest == "" then cx.warn("EmptyCommand", "RUN without a command only starts a shell") end
   for i, mount in ipairs(ins.flags.mount or {}) do
     mounts.parse(mount, nil, cx.flag_place("mount", i))
+    local used, idle = mounts.foreign(mount)
+    if #used + #idle > 0 then
+      cx.warn("MountExtension", ("BuildKit refuses what only buildah and podman know of --mount: %s%s"):format(
+        table.concat(table.move(idle, 1, #idle, #used + 1, used), ", "),
+        idle[1] and "; without effect here: " .. table.concat(idle, ", ") or ""))
+    end
+    if (mounts.source(mount) or ""):find("$", 1, true) then warn_variable(cx, "RUN --mount=from=") end
   end
 end
 
@@ -306,7 +319,7 @@ grammar.instructions = {
   ENTRYPOINT = { read = read_command, flags = {} },
   ENV = { read = read_pairs, flags = {} },
   EXPOSE = { read = read_expose, flags = {} },
-  FROM = { read = read_from, flags = { platform = "string" } },
+  FROM = { read = read_from, flags = { platform = "string", after = "list" } },
   HEALTHCHECK = { read = read_healthcheck, flags = { interval = "string", timeout = "string",
     ["start-period"] = "string", ["start-interval"] = "string", retries = "string" } },
   LABEL = { read = read_pairs, flags = {} },

@@ -9,12 +9,12 @@ local TYPES = { "bind", "cache", "tmpfs", "secret", "ssh" }
 local SHARING = { "shared", "private", "locked" }
 local KEYS = { "type", "target", "dst", "destination", "source", "src", "from", "readonly", "ro",
   "readwrite", "rw", "id", "sharing", "mode", "uid", "gid", "size", "required", "env" }
--- Keys that buildah or podman know and the reference does not.
-local FOREIGN = {}
-for key in ("z Z U relabel shared rshared private rprivate slave rslave bind-propagation "
-  .. "bind-nonrecursive nosuid nodev noexec no-dereference tmpfs-size tmpfs-mode tmpcopyup "
-  .. "consistency chown rslave"):gmatch("%S+") do
-  FOREIGN[key:lower()] = true
+-- Keys that buildah and podman know and the reference does not: true where they mean something here. The
+-- others are about SELinux labels, the propagation of mounts, and flags of mounts.
+local FOREIGN = { u = true, chown = true, ["tmpfs-size"] = true, ["tmpfs-mode"] = true, tmpcopyup = true }
+for key in ("z relabel shared rshared private rprivate slave rslave bind-propagation bind-nonrecursive "
+  .. "suid nosuid dev nodev exec noexec no-dereference consistency"):gmatch("%S+") do
+  FOREIGN[key] = false
 end
 
 local function set(list)
@@ -121,13 +121,23 @@ local SETTERS = {
     m.required = boolean(key, value, at)
   end,
 }
-local ALIAS = { dst = "target", destination = "target", src = "source", ro = "readonly",
+SETTERS["tmpfs-size"] = function(m, value, at)
+  m.size = flags.size(value)
+  if not m.size then fail(("invalid value '%s' for tmpfs-size"):format(value), at) end
+end
+SETTERS["tmpfs-mode"] = function(m, value, at) m.tmpfs_mode = number("tmpfs-mode", value, 8, at) end
+SETTERS.tmpcopyup = function(m, value, at, key) m.copyup = boolean(key, value, at) end
+SETTERS.u = function(m, value, at, key) m.owned = boolean(key, value, at) end
+local ALIAS = { chown = "u", dst = "target", destination = "target", src = "source", ro = "readonly",
   rw = "readwrite" }
-local BARE = { readonly = true, readwrite = true, required = true }
+local BARE = { readonly = true, readwrite = true, required = true, tmpcopyup = true, u = true }
 
 local function check(m, at)
   for _, key in ipairs { "mode", "uid", "gid" } do
     if m[key] then only(m, key, OWNED, at) end
+  end
+  if m.type ~= "tmpfs" and (m.tmpfs_mode or m.copyup or m.size) then
+    fail(("tmpfs options are not allowed for %s mounts"):format(m.type), at)
   end
   if m.sharing then only(m, "sharing", { cache = true }, at) end
   if m.env then only(m, "env", { secret = true }, at) end
@@ -186,25 +196,20 @@ function mounts.parse(text, expander, at)
     local key, eq, value = field:match("^([^=]*)(=?)(.*)$")
     key = key:lower()
     local known = ALIAS[key] or key
-    if not IS_KEY[key] then
-      local hint = FOREIGN[key] and "this key is an extension of buildah and podman"
-        or fault.suggest(key, KEYS) or "keys are " .. table.concat(KEYS, ", ")
-      fail(("unexpected key '%s' in '%s'"):format(key, field), at, hint)
+    if not IS_KEY[key] and FOREIGN[key] == nil then
+      fail(("unexpected key '%s' in '%s'"):format(key, field), at,
+        fault.suggest(key, KEYS) or "keys are " .. table.concat(KEYS, ", "))
     end
-    if eq == "" and not BARE[known] then
+    if eq == "" and not BARE[known] and FOREIGN[key] ~= false then
       fail(("'%s' needs a value"):format(field), at, ("write %s=VALUE"):format(key))
     end
-    if known == "from" then
-      if value:find("%$.") then
-        fail("from= does not take variables", at, "define an alias stage: FROM … AS name")
-      end
-    elseif value:find("[$\\\"']") then
+    if known ~= "from" and value:find("[$\\\"']") then
       if expander then value = expander(value) else open = true end
     end
     if eq == "" then value = "true" end
     if not (open and value:find("$", 1, true)) then
       -- In an undecided type the checks that depend on it must wait.
-      if not open or known == "from" then SETTERS[known](m, value, at, key) end
+      if SETTERS[known] and (not open or known == "from") then SETTERS[known](m, value, at, key) end
     end
   end
   if open then return nil end
@@ -213,6 +218,20 @@ function mounts.parse(text, expander, at)
   end
   check(m, at)
   return complete(m)
+end
+
+---Keys of a mount that only buildah and podman know, as written.
+---@param text string
+---@return string[] used
+---@return string[] idle without effect here
+function mounts.foreign(text)
+  local used, idle = {}, {}
+  for _, field in ipairs(csv(text)) do
+    local key = field:match("^[^=]*")
+    local effect = FOREIGN[key:lower()]
+    if effect ~= nil then table.insert(effect and used or idle, key) end
+  end
+  return used, idle
 end
 
 ---What a mount takes its files from, as written: from, or nil. Only bind and cache mounts have one.

@@ -6,6 +6,7 @@ local image = require "bakery.containerfile.image"
 local mounts = require "bakery.containerfile.mounts"
 local parser = require "bakery.containerfile.parser"
 local platform = require "bakery.containerfile.platform"
+local scope = require "bakery.containerfile.scope"
 
 local resolve = {}
 
@@ -34,7 +35,8 @@ resolve.Plan = Plan
 ---@field instructions table[]    without the FROM; triggers of a base stage come first
 ---@field from table              the FROM instruction
 ---@field doc? string
----@field deps table[]            what COPY --from and RUN --mount from= need, as base
+---@field deps table[]            what COPY --from, RUN --mount from= and FROM --after need, as base
+---@field after integer[]         stages that have to be done before this one begins
 
 local AUTOMATIC = { "BUILDPLATFORM", "BUILDOS", "BUILDOSVERSION", "BUILDARCH", "BUILDVARIANT",
   "TARGETPLATFORM", "TARGETOS", "TARGETOSVERSION", "TARGETARCH", "TARGETVARIANT", "TARGETSTAGE" }
@@ -166,6 +168,7 @@ end
 ---@return table {stage=}|{image=}|{context=}|{scratch=}
 function Plan:source(stage, from, ins)
   local at = place(ins, self.file)
+  if from:find("$", 1, true) then from = scope.expand(self, stage, from, ins, at) end
   local number = from:match("^%d+$") and #from < 10 and tonumber(from)
   if number then
     local index = number + 1
@@ -206,7 +209,15 @@ local function needs(plan, stage, ins)
 end
 
 local function collect_deps(plan, stage)
-  stage.deps = {}
+  stage.deps, stage.after = {}, {}
+  for _, name in ipairs(stage.from.after or {}) do
+    local dep = plan:source(stage, name, stage.from)
+    if not dep.stage then
+      fault.raise("from", ("FROM --after=%s: there is no such stage"):format(name), place(stage.from, plan.file))
+    end
+    stage.deps[#stage.deps + 1] = dep
+    stage.after[#stage.after + 1] = dep.stage
+  end
   for _, ins in ipairs(stage.instructions) do
     for _, dep in ipairs(needs(plan, stage, ins)) do
       stage.deps[#stage.deps + 1] = dep
@@ -313,6 +324,16 @@ local function stage_platform(plan, ast, ins)
   return platform.format(p)
 end
 
+-- FROM of an earlier stage's number, which buildah and imagebuilder know.
+local function numbered_stage(plan, ref, p, ins)
+  local number = ref:match("^%d+$") and #ref < 10 and tonumber(ref)
+  local stage = number and plan.stages[number + 1]
+  if not stage or context_of(plan, ref, p) then return nil end
+  plan:warn("NumberedBase", ("FROM %s is taken for the stage of line %d; BuildKit looks for an image of that name: "
+    .. "give the stage one"):format(ref, stage.from.line), ins.line)
+  return stage
+end
+
 local function add_stage(plan, ast, ins)
   local index = #plan.stages + 1
   local ref = expand_from(plan, ast, ins, ins.image, "the base of FROM")
@@ -320,7 +341,7 @@ local function add_stage(plan, ast, ins)
   local stage = { index = index, name = ins.as, from = ins, doc = ins.doc, platform = p,
     platform_given = ins.platform ~= nil, instructions = {}, deps = {}, file = ast.file }
   local own = ins.as and context_of(plan, ins.as, p)
-  local earlier = find_stage(plan, ref, index)
+  local earlier = find_stage(plan, ref, index) or numbered_stage(plan, ref, p, ins)
   if own then
     stage.base, stage.replaced = { context = own, platform = p }, true
   elseif earlier then

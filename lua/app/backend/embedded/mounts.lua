@@ -98,16 +98,34 @@ local function found_in(source, lowers, m)
     source.root and "the context" or "the image or stage") }
 end
 
--- Copies what a mount selects to `dir`; returns the path of what is to be mounted.
-local function materialise(build, source, m, dir)
+-- Copies what a mount selects to `dir`, to an owner of its own if one is given; returns the path of what is
+-- to be mounted.
+local function materialise(build, source, m, dir, owner)
   local lowers = source.root and { source.root } or images.lowers(build, source.chain)
   local from = source.root and { root = source.root } or { lowers = lowers }
-  fail.check(snapshot.copy { from = from, sources = { source_path(m) }, dest = "/", lowers = {}, upper = dir,
-    ignore = source.ignore, epoch = build.epoch, stamp = copies.stamped(build, source), userxattr = build.userxattr,
+  fail.check(snapshot.copy { from = from, sources = { source_path(m) }, dest = owner and "/owned/" or "/",
+    lowers = {}, upper = dir, chown = owner, ignore = source.ignore, epoch = build.epoch, stamp = copies.stamped(build, source), userxattr = build.userxattr,
     preserve_owner = source.preserve or false,
     rootless = build.rootless, unpack = false })
+  if owner then dir = dir .. "/owned" end
   return found_in(source, lowers, m).type == "dir" and dir or fs.join(dir, fs.basename(m.source))
 end
+
+-- A directory of the image as it is there, for a mount that begins with its files; nil when there is none.
+local function copy_up(self, build, target)
+  local found = snapshot.lookup { lowers = self.lowers, path = target }
+  if not found or found.type ~= "dir" then return nil end
+  self.binds = self.binds + 1
+  local top, dir = ("%s/top%d"):format(self.tmp, self.binds), ("%s/bind%d"):format(self.tmp, self.binds)
+  fail.check(fs.mkdir(top))
+  fail.check(snapshot.mkdir { lowers = {}, upper = top, path = "top", mode = found.mode, uid = found.uid, gid = found.gid,
+    userxattr = build.userxattr })
+  fail.check(snapshot.copy { from = { lowers = self.lowers }, sources = { copies.literal("/" .. found.path) }, dest = "/top/",
+    lowers = { top }, upper = dir, preserve_owner = true, rootless = build.rootless, userxattr = build.userxattr })
+  return fs.exists(dir .. "/top") and dir .. "/top" or top .. "/top"
+end
+
+local function owner_of(self, m) return m.owned and ("%d:%d"):format(self.user.uid, self.user.gid) or nil end
 
 -- A cache that is still empty begins with what from= names.
 local function seed(build, where, m, path)
@@ -130,7 +148,7 @@ local function take_caches(self, build, where, step)
       local sharing = m.sharing or "shared"
       if build.tier == "F" and sharing == "shared" then sharing = "locked" end -- it is moved into the step's tree
       caches[w.id] = fail.check(build.store:cache_mount { id = w.id, sharing = sharing,
-        mode = m.mode or 493, uid = m.uid, gid = m.gid })
+        mode = m.mode or 493, uid = m.uid or m.owned and self.user.uid or nil, gid = m.gid or m.owned and self.user.gid or nil })
       self.held[#self.held + 1] = caches[w.id]
       if m.from then seed(build, where, m, caches[w.id].path) end
     end
@@ -140,8 +158,11 @@ end
 
 local make = {}
 
-function make.tmpfs(_, _, _, step, m)
-  return { type = "tmpfs", target = target_path(step, m), size = m.size, ro = m.ro or false }
+function make.tmpfs(self, build, _, step, m)
+  local target = target_path(step, m)
+  local filled = m.copyup and copy_up(self, build, target)
+  if filled then return { type = "bind", target = target, source = filled, ro = m.ro or false } end
+  return { type = "tmpfs", target = target, size = m.size, mode = m.tmpfs_mode, ro = m.ro or false }
 end
 
 function make.cache(self, _, _, step, m)
@@ -153,13 +174,13 @@ end
 -- (which can change while it is looked at), and where layers cannot be mounted.
 function make.bind(self, build, where, step, m)
   local source = contexts.source(build, where, m.from)
-  local lowers = not source.root and m.ro ~= false and not build.flat and images.lowers(build, source.chain) or {}
+  local lowers = not source.root and m.ro ~= false and not m.owned and not build.flat and images.lowers(build, source.chain) or {}
   if #lowers > 0 then
     found_in(source, lowers, m)
     return { type = "layers", target = target_path(step, m), lowers = lowers, subpath = m.source }
   end
   self.binds = self.binds + 1
-  local path = materialise(build, source, m, self.tmp .. "/bind" .. self.binds)
+  local path = materialise(build, source, m, self.tmp .. "/bind" .. self.binds, owner_of(self, m))
   return { type = "bind", target = target_path(step, m), source = path, ro = m.ro ~= false }
 end
 
@@ -199,9 +220,12 @@ local function fill(self, build, where, step)
 end
 
 --- Makes the mounts ready for sandbox.spawn; a secret's bytes go into the sandbox only, never to a disk.
+---@param lowers string[] what the step stands on
+---@param user table whom it runs as, of snapshot.user
 ---@return table { mounts=, env=, secrets= } to be closed
-function M.prepare(build, where, step, tmp)
-  local self = setmetatable({ mounts = {}, env = {}, secrets = {}, held = {}, binds = 0, sockets = 0, tmp = tmp }, Prepared)
+function M.prepare(build, where, step, tmp, lowers, user)
+  local self = setmetatable({ mounts = {}, env = {}, secrets = {}, held = {}, binds = 0, sockets = 0, tmp = tmp,
+    lowers = lowers, user = user }, Prepared)
   local ok, err = pcall(fill, self, build, where, step)
   if not ok then
     Prepared.__close(self)

@@ -116,7 +116,7 @@ function M.execute(build, where, step, chain, network, tmp)
   local upper, work = tmp .. "/upper", tmp .. "/work"
   fail.check(fs.mkdir(upper))
   fail.check(fs.mkdir(work))
-  local prepared <close> = mounts.prepare(build, where, step, tmp)
+  local prepared <close> = mounts.prepare(build, where, step, tmp, lowers, user)
   emulate.add_mounts(build, where.platform, prepared.mounts)
   local spec = { argv = step.argv, env = environment(step, user, prepared), cwd = step.cwd, uid = user.uid, gid = user.gid,
     groups = user.groups, hostname = where.hostname, network = network, userxattr = build.userxattr,

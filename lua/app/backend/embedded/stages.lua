@@ -183,6 +183,7 @@ function M.build(build, target, platform)
   function where.stage_chain(i) return stage_result(i).chain end
   function build_stage(i)
     local stage = plan.stages[i]
+    for _, before in ipairs(stage.after) do stage_result(before) end
     local state, chain = open_stage(build, where, plan, stage, stage_result)
     if i == plan.target then check_layers(where, state, stage, chain) end
     for _, list in ipairs { state.triggers, stage.instructions } do
