@@ -1,5 +1,4 @@
 --- Asking before something is destroyed: on a terminal unless --yes; in CI and without a terminal --yes is needed (conventions.md 2).
-local loop = require "bakery.loop"
 local process = require "bakery.process"
 local fail = require "app.fail"
 
@@ -10,21 +9,10 @@ local function in_ci()
   return ci ~= nil and ci ~= "" and ci ~= "false" and ci ~= "0"
 end
 
--- Whether a line that begins with y comes. A shell reads it, so that Ctrl-C ends us while we wait.
-local function agrees()
-  local script = "IFS= read -r a || exit 1; case $a in [yY]*) exit 0 ;; *) exit 1 ;; esac"
-  local r = process.which "sh" and process.run { cmd = { "sh", "-c", script }, foreground = true }
-  -- Its end by Ctrl-C can be seen before our own signal, which ends this wait.
-  if r and r.signal == process.signals.INT then loop.sleep(5) end
-  if r then return r.code == 0 end
-  return (io.stdin:read "l" or ""):find "^%s*[yY]" ~= nil
-end
-
 -- true or false as the user says, nil where nobody can be asked.
 local function answer(question)
   if not (process.isatty(0) and process.isatty(2)) or in_ci() then return nil end
-  io.stderr:write(question, "? [y/N] ")
-  return agrees()
+  return (process.ask(question .. "? [y/N] ") or ""):find "^%s*[yY]" ~= nil
 end
 
 --- Returns when the user agrees; raises when not, or when nobody can be asked.

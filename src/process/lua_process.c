@@ -472,6 +472,7 @@ BK_EXPORT int luaopen_bakery_process(lua_State *L) {
                                        {"exit_reason", l_exit_reason},
                                        {"pty", bk_lua_pty},
                                        {"pty_relay", bk_lua_pty_relay},
+                                       {"ask", bk_lua_ask},
                                        {NULL, NULL}};
   bk_lua_loop(L); /* first, so that it is finalised last */
   bk_class(L, READER, reader_methods, reader_close);

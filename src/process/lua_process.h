@@ -31,6 +31,7 @@ int bk_lua_process_run(lua_State *L); /* process.run */
 int bk_lua_process_relay(lua_State *L); /* process.relay */
 int bk_lua_pty(lua_State *L);
 int bk_lua_pty_relay(lua_State *L);
+int bk_lua_ask(lua_State *L);
 /* Adds the functions about this process, and `signals`, to the module at the top of the stack. */
 void bk_lua_process_facts(lua_State *L);
 

@@ -46,6 +46,12 @@ int bk_pty_open(int fds[2], struct bk_err *err) BK_WARN_UNUSED;
  * for a worker thread. */
 int bk_pty_relay(int master, int in, int out, const atomic_bool *cancel, struct bk_err *err) BK_WARN_UNUSED;
 
+/* Writes a question to `out` and reads a line from `in`, which is not shown while it is typed when
+ * `hide` is set: 1 a line, 0 the end of input, -1 an error or *cancel. Whatever happens, the terminal is
+ * left as it was. Blocks: for a worker thread. */
+int bk_tty_ask(int in, int out, const char *question, bool hide, struct bk_buf *line,
+               const atomic_bool *cancel, struct bk_err *err) BK_WARN_UNUSED;
+
 /* --- a child on the loop ---------------------------------------------------------------------- */
 
 struct bk_child;

@@ -141,6 +141,14 @@ function M.pty() end
 ---@return table? err
 function M.pty_relay(master) end
 
+--- Asks on the terminal (async): the question goes to standard error, the answer is a line of standard
+--- input; nil at its end. Ctrl-C and termination end the wait; the terminal is left as it was.
+---@param question string
+---@param opts? { hide?: boolean } hide: what is typed is not shown
+---@return string|nil line
+---@return table? err
+function M.ask(question, opts) end
+
 ---@return integer
 function M.pid() end
 

@@ -265,6 +265,25 @@ describe("bakery login", function()
     end)
   end
 
+  it("asks on a terminal, where the password is not shown", function()
+    local reg <close> = registry.start { auth = "basic", password = SECRET }
+    local dir = world.tmp()
+    local env = { DOCKER_CONFIG = dir, HOME = dir, XDG_RUNTIME_DIR = dir, BAKERY_REGISTRY_RETRY_ATTEMPTS = "1" }
+    local function typed(...) return world.typed({ ... }, { world.bin, "login", reg.host }, { env = env }) end
+    local r = typed({ "Username: ", "user\n" }, { "Password: ", SECRET .. "\n" })
+    if not r then return end
+    assert.same({ 0, { true, false }, true }, { r.code, r.echo, r.echo_after }, r.output)
+    assert.is_nil(r.output:find(SECRET, 1, true))
+    assert.matches(reg.host .. " kept in", r.output, 1, true)
+    assert.matches(reg.host, registry.read(dir .. "/config.json"), 1, true)
+    for answer, code in pairs { ["wrong\n"] = 6, ["\n"] = 2, ["\4"] = 2, ["\3"] = 130, ["begun\3"] = 130 } do
+      r = typed({ "Username: ", "user\n" }, { "Password: ", answer })
+      assert.same({ answer, code, true }, { answer, r.code, r.echo_after }, r.output)
+      assert.is_nil(r.output:find("wrong\r", 1, true) or r.output:find("begun", 1, true))
+    end
+    assert.equal(130, typed({ "Username: ", "\3" }).code)
+  end)
+
   it("takes no password from the command line or from nowhere", function()
     for _, args in ipairs { { "login", "r.example", "-u", "x", "-p", "y" }, { "login", "r.example", "-u", "x", "--password", "y" },
       { "login", "r.example", "-u", "x" }, { "login", "r.example", "--password-stdin" }, { "login" } } do

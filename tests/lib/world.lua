@@ -1,5 +1,6 @@
 --- Temporary projects and the program under test.
 local fs = require "bakery.fs"
+local json = require "bakery.json"
 local process = require "bakery.process"
 local registry = require "lib.registry"
 
@@ -138,5 +139,16 @@ function M.project(images, opts)
 end
 
 M.state = registry.tmpdir()
+
+--- Runs a program on a terminal of its own and types when it asks: answers are { text to wait for, what is
+--- typed then }. Returns { output=, code=, echo= {was typing shown}, echo_after= }, or nil without python3.
+function M.typed(answers, cmd, opts)
+  if not M.needs "python3" then return nil end
+  local here = debug.getinfo(1, "S").source:match "^@(.*/)" or "./"
+  local r = assert(process.run { cmd = table.move(cmd, 1, #cmd, 4, { "python3", here .. "typed.py", json.encode(json.array(answers)) }),
+    cwd = opts.cwd, env = opts.env, timeout = 60 })
+  if r.code ~= 0 then error("typed.py: " .. r.stderr, 2) end
+  return assert(json.decode(r.stdout))
+end
 
 return M

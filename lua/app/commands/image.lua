@@ -339,6 +339,12 @@ end
 
 -- --- login, logout
 
+local function ask(question, opts)
+  local line, err = process.ask(question, opts)
+  if err then fail.raise(err) end
+  return line or ""
+end
+
 local function read_secret(values)
   if values.password_stdin or not process.isatty(0) then
     if not values.password_stdin then
@@ -348,13 +354,7 @@ local function read_secret(values)
     local text = io.stdin:read(65536) or ""
     return (text:gsub("[\r\n]+$", ""))
   end
-  local function stty(mode) process.run { cmd = { "stty", mode }, foreground = true } end
-  io.stderr:write "Password: "
-  stty "-echo"
-  local line = io.stdin:read "l"
-  stty "echo"
-  io.stderr:write "\n"
-  return line or ""
+  return ask("Password: ", { hide = true })
 end
 
 local function read_user(values)
@@ -362,8 +362,7 @@ local function read_user(values)
   if not process.isatty(0) or values.password_stdin then
     fail.raise { class = "usage", code = "usage", message = "missing --username" }
   end
-  io.stderr:write "Username: "
-  return (io.stdin:read "l" or "")
+  return ask "Username: "
 end
 
 local function print_logins(values, list)
