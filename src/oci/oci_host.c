@@ -36,6 +36,8 @@ void oci_host_free(struct oci_host *h) {
     free(e->value);
   }
   bk_map_free(&h->creds);
+  bk_map_each(e, &h->listed) json_decref(e->value);
+  bk_map_free(&h->listed);
   bk_map_free(&h->present);
   bk_map_free(&h->fresh);
   bk_map_free(&h->referrers);

@@ -124,6 +124,7 @@ struct oci_host {
   struct bk_map present; /* "repository@digest" blobs pushed or seen, value unused */
   struct bk_map fresh;   /* "repository:tag" and "repository@digest" manifests pushed by us */
   struct bk_map referrers; /* repository -> (void *)1 API, (void *)2 fallback tag */
+  struct bk_map listed; /* "repository:tag" of a fallback tag -> json_t *, entries we have put there */
 
   pthread_mutex_t limit_lock;
   pthread_cond_t limit_free;
@@ -249,6 +250,9 @@ int oci_names_parsed(const char *body, size_t len, const char *field, struct bk_
 void oci_fresh_add(struct oci_host *h, const struct bk_oci_ref *r, const char *digest);
 bool oci_fresh_has(struct oci_host *h, const struct bk_oci_ref *r);
 void oci_fresh_forget(struct oci_host *h, const char *repository);
+
+/* A tag is deleted: what we had listed under it is so no longer. */
+void oci_listed_forget(struct oci_host *h, const char *repository, const char *tag);
 
 char *oci_subject(const struct bk_buf *raw); /* the subject's digest or NULL, caller frees */
 /* After a manifest with a subject was pushed or deleted: keeps the fallback tag right where the

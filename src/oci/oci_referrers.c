@@ -138,6 +138,7 @@ static int from_api(struct bk_oci *c, struct oci_host *h, const struct bk_oci_re
 struct tag {
   json_t *index; /* owned */
   char *etag;
+  bool absent;
 };
 
 static void tag_free(struct tag *t) {
@@ -165,6 +166,7 @@ static int tag_get(struct bk_oci *c, const struct bk_oci_ref *r, const char *tag
   int rc = context(r, oci_call(c, &call, &res, err), err);
   if (rc == 0 && res.status == 404) {
     t->index = new_index();
+    t->absent = true;
   } else if (rc == 0 && res.status != 200) {
     rc = oci_status_error(&res, err, "referrers tag %s of %s/%s", tag, r->registry, r->repository);
   } else if (rc == 0) {
@@ -208,21 +210,64 @@ static int tag_put(struct bk_oci *c, const struct bk_oci_ref *r, const char *tag
   return rc;
 }
 
-/* Makes the entry for `digest` be (`entry`) or not be (NULL) in the tag's index; checks afterwards,
- * because another process may have written in between. */
+/* What this process has put into a tag's index, which the registry may not show yet: a list of entries. */
+static json_t *own_entries(struct oci_host *h, const char *repository, const char *tag) {
+  cleanup_free char *key = bk_asprintf("%s:%s", repository, tag);
+  pthread_mutex_lock(&h->lock);
+  json_t *own = bk_map_get(&h->listed, key, strlen(key));
+  if (!own) bk_map_set(&h->listed, key, strlen(key), own = json_array());
+  pthread_mutex_unlock(&h->lock);
+  return own;
+}
+
+void oci_listed_forget(struct oci_host *h, const char *repository, const char *tag) {
+  cleanup_free char *key = bk_asprintf("%s:%s", repository, tag);
+  pthread_mutex_lock(&update_lock);
+  pthread_mutex_lock(&h->lock);
+  json_decref(bk_map_get(&h->listed, key, strlen(key)));
+  bk_map_del(&h->listed, key, strlen(key));
+  pthread_mutex_unlock(&h->lock);
+  pthread_mutex_unlock(&update_lock);
+}
+
+static bool drop_entry(json_t *list, const char *digest) {
+  size_t n = json_array_size(list);
+  for (size_t i = json_array_size(list); i-- > 0;) {
+    const char *d = oci_json_str(json_array_get(list, i), "digest");
+    if (d && strcmp(d, digest) == 0) json_array_remove(list, i);
+  }
+  return json_array_size(list) < n;
+}
+
+/* Appends the entries that the index lacks; how many. */
+static size_t add_missing(json_t *index, const json_t *list) {
+  size_t i, n = 0;
+  json_t *e;
+  json_array_foreach(list, i, e) {
+    const char *digest = oci_json_str(e, "digest");
+    if (!digest || entry_of(index, digest)) continue;
+    json_array_append(entries(index), e);
+    n++;
+  }
+  return n;
+}
+
+/* Makes the entry for `digest` be (`entry`) or not be (NULL) in the tag's index, and all that we have put
+ * there before; checks afterwards, because another process may have written in between. */
 static int tag_update(struct bk_oci *c, const struct bk_oci_ref *r, const char *subject,
                       const char *digest, json_t *entry, const struct bk_oci_op *op,
                       struct bk_err *err) {
   cleanup_free char *tag = bk_oci_fallback_tag(subject);
+  json_t *own = own_entries(oci_host(c, r->registry), r->repository, tag);
+  bool known_there = drop_entry(own, digest) && !entry; /* even if an old list does not show it */
+  if (entry) json_array_append(own, entry);
   time_t since = oci_now();
   for (int n = 1;; n++) {
     struct tag t;
     if (tag_get(c, r, tag, &t, op, err)) return -1;
-    json_t *old = entry_of(t.index, digest);
-    if (!old == !entry) return tag_free(&t), 0;
-    if (entry) json_array_append(entries(t.index), entry);
-    for (size_t i = json_array_size(entries(t.index)); !entry && i-- > 0;)
-      if (json_array_get(entries(t.index), i) == old) json_array_remove(entries(t.index), i);
+    bool stale = !entry && (drop_entry(entries(t.index), digest) || (known_there && n == 1));
+    bool gone = !entry && t.absent;
+    if (gone || (add_missing(t.index, own) == 0 && !stale)) return tag_free(&t), 0;
     int rc = tag_put(c, r, tag, &t, op, err);
     tag_free(&t);
     if (rc < 0) return -1;
@@ -279,10 +324,9 @@ int oci_referrer_added(struct bk_oci *c, const struct bk_oci_ref *r, const char 
   return rc;
 }
 
+/* Also where there is the API: the tag may be older than that. */
 int oci_referrer_removed(struct bk_oci *c, const struct bk_oci_ref *r, const char *subject,
                          const struct bk_oci_op *op, struct bk_err *err) {
-  int what = probe(c, oci_host(c, r->registry), r, subject, op, err);
-  if (what != FALLBACK) return what < 0 ? -1 : 0;
   pthread_mutex_lock(&update_lock);
   int rc = tag_update(c, r, subject, r->digest, NULL, op, err);
   pthread_mutex_unlock(&update_lock);
@@ -317,6 +361,34 @@ static void filter(json_t *index, const char *artifact_type) {
   }
 }
 
+/* Adds what only the tag lists. Beside the API that is from before there was one, and counts as long as
+ * it is there. */
+static int from_tag(struct bk_oci *c, const struct bk_oci_ref *r, bool api, json_t *index,
+                    const struct bk_oci_op *op, struct bk_err *err) {
+  cleanup_free char *tag = bk_oci_fallback_tag(r->digest);
+  struct tag t;
+  int rc = tag_get(c, r, tag, &t, op, err);
+  if (rc && api && strcmp(err->code, "oci.referrers") == 0) return 0; /* something else has this tag */
+  if (rc) return -1;
+  for (size_t i = json_array_size(entries(t.index)); api && rc == 0 && i-- > 0;) {
+    const char *digest = oci_json_str(json_array_get(entries(t.index), i), "digest");
+    if (digest && entry_of(index, digest)) continue;
+    struct bk_oci_ref at = {.registry = r->registry, .repository = r->repository,
+                            .digest = (char *)digest};
+    struct bk_oci_manifest m = {0};
+    bool gone = !digest || !bk_oci_is_digest(digest);
+    if (!gone && oci_manifest_head(c, &at, &m, op, err)) {
+      gone = strcmp(err->code, "oci.not_found") == 0;
+      rc = gone ? 0 : -1;
+    }
+    bk_oci_manifest_free(&m);
+    if (gone) json_array_remove(entries(t.index), i);
+  }
+  if (rc == 0) add_missing(index, entries(t.index));
+  tag_free(&t);
+  return rc;
+}
+
 int oci_referrers(struct bk_oci *c, const struct bk_oci_ref *r, const char *artifact_type,
                   struct bk_buf *out, const struct bk_oci_op *op, struct bk_err *err) {
   if (!r->digest)
@@ -326,16 +398,7 @@ int oci_referrers(struct bk_oci *c, const struct bk_oci_ref *r, const char *arti
   int what = known(h, r->repository);
   int rc = what == FALLBACK ? 0 : from_api(c, h, r, artifact_type, index, op, err);
   if (rc >= 0 && !what) remember(h, r->repository, rc > 0 ? API : FALLBACK);
-  if (rc == 0) {
-    struct tag t;
-    cleanup_free char *tag = bk_oci_fallback_tag(r->digest);
-    rc = tag_get(c, r, tag, &t, op, err);
-    if (rc == 0) {
-      json_decref(index);
-      index = bk_steal_ptr(&t.index);
-      tag_free(&t);
-    }
-  }
+  if (rc >= 0) rc = from_tag(c, r, rc > 0, index, op, err);
   if (rc >= 0) {
     complete(c, r, index, op);
     filter(index, artifact_type);

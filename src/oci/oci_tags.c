@@ -207,6 +207,7 @@ static int delete_once(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_h
                           .actions = "delete,pull",
                           .op = op};
   oci_fresh_forget(call.host, r->repository);
+  if (!r->digest) oci_listed_forget(call.host, r->repository, r->tag);
   return oci_call(c, &call, res, err);
 }
 

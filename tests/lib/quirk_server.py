@@ -34,6 +34,7 @@ QUIRKS
   content_type           Content-Type of manifests
   html                   errors are HTML
   decoys_stay            manifests made to take a tag away cannot be deleted: this status
+  tag_lag                GETs of a tag show what it stood for before the last PUT, so many times
   manifest_lag           PUT manifest: MANIFEST_BLOB_UNKNOWN this many times
   upload_fail            PUT of blobs: 500 this many times
   upload_reset           PUT of blobs: the connection is closed this many times
@@ -45,6 +46,11 @@ QUIRKS
   no_status              GET of an upload session answers 404
   slow                   [bytes, seconds]: bodies come in such pieces with such pauses
   catalog                there is a catalog
+  referrers_page         referrers per page
+  referrers_break        pages of referrers but the first are not found
+  api_hides              digests that the referrers API does not list
+  hide                   a manifest that is not found
+  oci_subject            PUT of a manifest with a subject is answered with OCI-Subject, API or not
   artifact_filter        referrers are filtered by artifactType, and the answer says so
   upload_401             PUT of blobs: 401 this many times
   referrers              native referrers API; "html" answers a login page
@@ -69,7 +75,7 @@ import urllib.parse
 
 DIR = sys.argv[1]
 LOCK = threading.Lock()
-BLOBS, MANIFESTS, UPLOADS, TOKENS = {}, {}, {}, {}
+BLOBS, MANIFESTS, UPLOADS, TOKENS, BEFORE = {}, {}, {}, {}, {}
 USED = {}
 INDEX = "application/vnd.oci.image.index.v1+json"
 
@@ -440,14 +446,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.q.get("forget") and re.search(self.q["forget"], self.path):
                 return self.send(201, b"", {"Docker-Content-Digest": digest_of(data)})
             item = (data, self.headers.get("Content-Type"))
+            BEFORE[(repo, ref)] = MANIFESTS.get((repo, ref))
             MANIFESTS[(repo, ref)] = MANIFESTS[(repo, digest_of(data))] = item
             headers = {"Docker-Content-Digest": digest_of(data)}
+            subject = json.loads(data).get("subject") if data[:1] == b"{" else None
+            if subject and (self.q.get("oci_subject") or self.q.get("referrers") is True):
+                headers["OCI-Subject"] = subject["digest"]
             if self.q.get("wrong_content_digest"):
                 headers["Docker-Content-Digest"] = digest_of(b"other")
             return self.send(201, b"", headers)
-        if (repo, ref) not in MANIFESTS:
+        if (repo, ref) not in MANIFESTS or ref == self.q.get("hide"):
             return self.error(404, "MANIFEST_UNKNOWN")
         data, kind = MANIFESTS[(repo, ref)]
+        if (repo, ref) in BEFORE and ":" not in ref and self.command == "GET" and self.on("tag_lag"):
+            if not BEFORE[(repo, ref)]:
+                return self.error(404, "MANIFEST_UNKNOWN")
+            data, kind = BEFORE[(repo, ref)]
         if self.command == "DELETE":
             if not ref.startswith("sha256:"):
                 return self.error(405, "UNSUPPORTED")
@@ -505,6 +519,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         names = sorted({k[0] for k in MANIFESTS})
         return self.page(names, "repositories", "/v2/_catalog", {})
 
+    def part_of(self, found):
+        """One page of referrers and the Link to the next one, which has an opaque cursor."""
+        size, at = self.q.get("referrers_page"), int(self.query.get("cursor", ["0"])[0])
+        if not size:
+            return found, {}
+        if at and self.q.get("referrers_break"):
+            return found, "broken"
+        more = at + size < len(found)
+        url = "%s?cursor=%d" % (urllib.parse.urlsplit(self.path).path, at if self.q.get("page_loop") else at + size)
+        for kind in self.query.get("artifactType", []):
+            url += "&artifactType=" + urllib.parse.quote(kind, safe="")
+        return found[at:at + size], {"Link": '<%s>; rel="next"' % url} if more else {}
+
     def referrers(self, repo, rest):
         if self.q.get("referrers") == "html":
             return self.send(200, b"<html>log in</html>", None, "text/html")
@@ -512,7 +539,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.error(404, "UNKNOWN")
         found = []
         for (name, ref), (data, kind) in MANIFESTS.items():
-            if name != repo or not ref.startswith("sha256:"):
+            if name != repo or not ref.startswith("sha256:") or ref in self.q.get("api_hides", []):
                 continue
             doc = json.loads(data)
             if doc.get("subject", {}).get("digest") == rest[0]:
@@ -523,6 +550,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if wanted and self.q.get("artifact_filter"):
             found = [e for e in found if e["artifactType"] == wanted[0]]
             headers["OCI-Filters-Applied"] = "artifactType"
+        found, link = self.part_of(found)
+        if link == "broken":
+            return self.error(404, "NOT_FOUND")
+        headers.update(link)
         body = {"schemaVersion": 2, "mediaType": INDEX, "manifests": found}
         return self.send(200, json.dumps(body).encode(), headers, INDEX)
 

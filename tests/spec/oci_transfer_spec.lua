@@ -288,6 +288,110 @@ describe("lists", function()
   end)
 end)
 
+describe("referrers", function()
+  local q, c, repo, subject
+  local n = 0
+  setup(function() q = registry.quirky() end)
+  teardown(function() q:stop() end)
+  before_each(function()
+    n = n + 1
+    q:set {}
+    c, repo = client(), q.host .. "/ref" .. n
+    local raw = manifest { annotations = { n = tostring(n) } }
+    assert(c:push_manifest(repo, "v1", raw, MANIFEST))
+    subject = { mediaType = MANIFEST, digest = desc(raw).digest, size = #raw }
+  end)
+
+  local function attach(with, name)
+    local doc = manifest { subject = subject, artifactType = "x/" .. name, annotations = { name = name } }
+    assert(with:push_manifest(repo, desc(doc).digest, doc, MANIFEST))
+    return desc(doc).digest
+  end
+
+  local function names(with, opts)
+    local out = {}
+    for i, e in ipairs(assert(with:referrers(repo .. "@" .. subject.digest, opts))) do out[i] = e.annotations.name end
+    table.sort(out)
+    return table.concat(out, " ")
+  end
+
+  it("are not lost while a registry shows old lists", function()
+    for i, name in ipairs { "a", "b", "c" } do
+      q:set { tag_lag = i == 1 and 3 or 2 }
+      attach(c, name)
+    end
+    q:set {}
+    assert.equal("a b c", names(client()))
+    local gone = attach(c, "d")
+    q:set { tag_lag = 2 }
+    assert.is_true(c:delete(repo .. "@" .. gone))
+    q:set {}
+    assert.equal("a b c", names(client()))
+  end)
+
+  it("are not listed again when their list was deleted", function()
+    local a, b = attach(c, "a"), attach(c, "b")
+    assert.is_true(c:delete(repo .. ":" .. oci.fallback_tag(subject.digest)))
+    assert.is_true(c:delete(repo .. "@" .. a))
+    assert.is_true(c:delete(repo .. "@" .. b))
+    assert.same({ "v1" }, c:tags(repo))
+  end)
+
+  it("of a fallback tag count when the registry has the API now, as long as they are there", function()
+    local old, gone = attach(c, "old"), attach(c, "gone")
+    q:set { referrers = true, api_hides = { old, gone } }
+    c = client()
+    local new = attach(c, "new")
+    assert.equal("gone new old", names(c))
+    assert.equal("old", names(c, { artifact_type = "x/old" }))
+    assert.equal(1, #assert(c:tags(repo)) - 1, "nothing new in the tag")
+    q:set { referrers = true, api_hides = { old, gone }, hide = gone }
+    assert.equal("new old", names(c))
+    q:set { referrers = true }
+    assert.equal("gone new old", names(c), "none twice")
+    assert.is_true(c:delete(repo .. "@" .. gone))
+    local tag = assert(c:resolve(repo .. ":" .. oci.fallback_tag(subject.digest)))
+    assert.same({ 1, old }, { #tag.manifest.manifests, tag.manifest.manifests[1].digest })
+    assert.is_true(c:delete(repo .. "@" .. new))
+    assert.equal("old", names(c))
+  end)
+
+  it("do not mind another thing under the fallback tag where there is the API", function()
+    q:set { referrers = true }
+    attach(c, "a")
+    assert(c:push_manifest(repo, oci.fallback_tag(subject.digest), manifest(), MANIFEST))
+    assert.equal("a", names(c))
+    q:set {}
+    c = client()
+    local list, err = c:referrers(repo .. "@" .. subject.digest)
+    assert.same({ nil, "oci.referrers" }, { list, err.code })
+  end)
+
+  it("come in pages, which may be filtered or not and do not lead astray", function()
+    q:set { referrers = true }
+    for i = 1, 7 do attach(c, (i % 2 == 0 and "even" or "odd") .. i) end
+    for _, filter in ipairs { true, false } do
+      q:set { referrers = true, referrers_page = 3, artifact_filter = filter }
+      q:requests()
+      assert.equal("even2 even4 even6 odd1 odd3 odd5 odd7", names(client()))
+      assert.equal("GET GET GET", q:methods_of "/referrers/")
+      assert.equal("even4", names(client(), { artifact_type = "x/even4" }))
+    end
+    q:set { referrers = true, referrers_page = 3, page_loop = true }
+    assert.is_true(#assert(client():referrers(repo .. "@" .. subject.digest)) >= 3)
+    q:set { referrers = true, referrers_page = 3, referrers_break = true }
+    local list, err = client():referrers(repo .. "@" .. subject.digest)
+    assert.same({ nil, "oci.referrers" }, { list, err.code })
+  end)
+
+  it("are looked for where a registry only says that it knows them", function()
+    q:set { oci_subject = true } -- answers OCI-Subject, has no API
+    attach(c, "a")
+    assert.equal("a", names(client()))
+    assert.equal(2, #c:tags(repo))
+  end)
+end)
+
 describe("deletion", function()
   it("of blobs", function()
     for _, start in ipairs { registry.start, registry.quirky } do
