@@ -80,7 +80,8 @@ static const struct oci_token *token_find(struct oci_host *h, const char *accoun
     }
     time_t life = t->expires - t->got, left = t->expires - now;
     time_t reserve = life < 20 ? life / 2 : 10;
-    if (need > reserve && need < life) reserve = need;
+    if (need > life) need = (int)(life - life / 4); /* none lasts so long: a new one, then */
+    if (need > reserve) reserve = need;
     if (left >= reserve && strcmp(t->account, account) == 0 && oci_scope_covers(t->scopes, scopes))
       return t;
     p = &t->next;
@@ -131,6 +132,18 @@ static int check_realm(struct oci_host *h, const struct bk_http_url *u, struct b
   return 0;
 }
 
+time_t oci_token_age(const char *text, time_t life, time_t now) {
+  struct tm tm = {0};
+  const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+  if (!end) return 0;
+  if (*end == '.') end += 1 + strspn(end + 1, "0123456789");
+  int hours = 0, minutes = 0;
+  if (strcmp(end, "Z") != 0 && sscanf(end, "%3d:%2d", &hours, &minutes) != 2) return 0;
+  time_t issued = timegm(&tm) - hours * 3600 - (*end == '-' ? -minutes : minutes) * 60;
+  time_t age = now - issued;
+  return age > 0 && age < life - 20 ? age : 0;
+}
+
 static int parse_token(struct oci_host *h, const struct bk_http_res *res, const char *account,
                        const char *scopes, struct bk_err *err) {
   json_t *doc =
@@ -148,7 +161,9 @@ static int parse_token(struct oci_host *h, const struct bk_http_res *res, const 
     t->scopes = bk_strdup(scopes);
     t->text = bk_strdup(text);
     t->got = oci_now();
-    t->expires = t->got + (life < 60 ? 60 : life > 86400 ? 86400 : life);
+    life = life < 60 ? 60 : life > 86400 ? 86400 : life;
+    t->expires = t->got + (time_t)life -
+                 oci_token_age(oci_json_str(doc, "issued_at"), (time_t)life, time(NULL));
     t->next = h->tokens;
     h->tokens = t;
   }

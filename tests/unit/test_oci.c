@@ -53,6 +53,21 @@ static void test_scopes(void) {
   CHECK(!oci_scope_covers("repository:a:pullpush", "repository:a:pull"));
 }
 
+static void test_token_age(void) {
+  static const struct {
+    const char *issued_at;
+    time_t age;
+  } rows[] = {{"2026-01-02T03:04:05Z", 60},          {"2026-01-02T03:04:05.123456789Z", 60},
+              {"2026-01-02T05:04:05+02:00", 60},     {"2026-01-01T21:34:05-05:30", 60},
+              {"2026-01-02T03:05:05Z", 0},           {"2026-01-02T03:06:05Z", 0},
+              {"2026-01-02T03:00:30Z", 275},         {"2026-01-02T03:00:24Z", 0}, /* nothing would be left */
+              {"2025-01-02T03:04:05Z", 0},           {"2026-01-02 03:04:05Z", 0},
+              {"2026-01-02T03:04:05", 0},            {"yesterday", 0},
+              {"", 0},                               {NULL, 0}};
+  for (size_t i = 0; i < BK_ARRAY_LEN(rows); i++)
+    CHECK(oci_token_age(rows[i].issued_at, 300, 1767323105) == rows[i].age);
+}
+
 static void test_base64(void) {
   static const char *const cases[][2] = {{"", ""},         {"Zg==", "f"},   {"Zm8", "fo"},
                                          {"Zm9v", "foo"},  {"Zm9v\n", "foo"}, {"dTpwOnE=", "u:p:q"}};
@@ -100,6 +115,7 @@ static void test_hosts(void) {
 int main(void) {
   test_challenges();
   test_scopes();
+  test_token_age();
   test_base64();
   test_fallback_tag();
   test_hosts();
