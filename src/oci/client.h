@@ -25,6 +25,7 @@ struct bk_oci_opts {
   bool insecure;     /* no certificate checks */
   int retries;       /* attempts after the first; -1 = environment or 4 */
   int parallel;      /* bulk transfers per host at once; 0 = 8 */
+  size_t manifest_max; /* bytes; 0 = environment or 4 MiB, never more than 16 MiB */
   int64_t chunk;     /* upload blobs larger than this in PATCH requests of this size; 0 = never */
 };
 struct bk_oci;

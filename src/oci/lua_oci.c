@@ -157,7 +157,8 @@ static const char *take_conf(lua_State *L) {
 static int oci_client(lua_State *L) {
   static const char *const names[] = {"auth",       "auth_file", "plain_http", "ca_file",
                                       "insecure",   "user_agent", "retries",   "parallel",
-                                      "mirrors",    "registries_conf", "chunk_size", NULL};
+                                      "mirrors",    "registries_conf", "chunk_size",
+                                      "manifest_max", NULL};
   bk_opts(L, 1, names);
   lua_settop(L, 1);
   struct bk_oci_opts o = {.auth_file = bk_opt_str(L, 1, "auth_file", NULL, NULL),
@@ -167,6 +168,9 @@ static int oci_client(lua_State *L) {
                           .retries = (int)bk_opt_int(L, 1, "retries", -1),
                           .parallel = (int)bk_opt_int(L, 1, "parallel", 0),
                           .chunk = bk_opt_int(L, 1, "chunk_size", 0)};
+  int64_t most = bk_opt_int(L, 1, "manifest_max", 0);
+  if (most < 0) luaL_error(L, "option 'manifest_max': must not be negative");
+  o.manifest_max = (size_t)most;
   if (o.chunk < 0) luaL_error(L, "option 'chunk_size': must not be negative");
   const char **plain;
   bk_opt_strv(L, 1, "plain_http", &plain);

@@ -44,6 +44,7 @@ void bk_oci_manifest_free(struct bk_oci_manifest *m);
 struct bk_oci_op {
   const atomic_bool *cancel;
   _Atomic uint64_t *done; /* bytes transferred; what is found in place counts too */
+  const char *ns;         /* a mirror is asked: the registry that is meant */
   bool once;              /* no retries */
   bool blind;             /* a manifest is pushed without looking whether the tag shows it already */
   bool strict;            /* credentials that are refused are an error, also where none are needed */

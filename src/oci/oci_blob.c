@@ -80,7 +80,8 @@ static int on_data(void *ctx, const void *p, size_t n, struct bk_err *err) {
 
 static int request(struct bk_oci *c, const struct bk_oci_ref *r, struct fetch *f,
                    struct bk_http_res *res, struct bk_err *err) {
-  cleanup_free char *path = bk_asprintf("/v2/%s/blobs/%s", r->repository, f->d->digest);
+  cleanup_free char *ns = oci_namespace(f->op);
+  cleanup_free char *path = bk_asprintf("/v2/%s/blobs/%s%s", r->repository, f->d->digest, ns);
   char range[64];
   snprintf(range, sizeof range, "Range: bytes=%lld-", (long long)f->have);
   struct bk_http_req sink = {.begin = on_begin, .write = on_data, .ctx = f};

@@ -153,6 +153,16 @@ static char *first_scope(const struct oci_call *call) {
   return bk_asprintf("repository:%s:%s", call->repository, call->actions);
 }
 
+char *oci_namespace(const struct bk_oci_op *op) {
+  struct bk_buf b = {0};
+  bk_buf_adds(&b, "");
+  if (op && op->ns) {
+    bk_buf_adds(&b, "?ns=");
+    oci_url_encode(&b, op->ns);
+  }
+  return bk_buf_steal(&b);
+}
+
 bool oci_is_home(const struct oci_host *h, const char *url) {
   size_t n = strlen(h->base);
   if (strncasecmp(url, h->base, n) == 0 && (url[n] == '/' || url[n] == '?' || !url[n])) return true;

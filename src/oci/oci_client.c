@@ -90,12 +90,19 @@ static void read_retry(struct bk_oci *c, int retries) {
   if (retries >= 0) r->attempts = retries + 1;
 }
 
+static size_t manifest_max(struct bk_oci *c, size_t given) {
+  double def = number(c, "BAKERY_REGISTRY_MANIFEST_MAX", OCI_MANIFEST_MAX, 1024, OCI_MANIFEST_MOST);
+  size_t n = given ? given : (size_t)def;
+  return n < OCI_MANIFEST_MOST ? n : OCI_MANIFEST_MOST;
+}
+
 static void copy_options(struct bk_oci *c, const struct bk_oci_opts *o) {
   c->o = *o;
   c->o.ca_file = keep(c, o->ca_file);
   c->o.auth_file = keep(c, o->auth_file);
   c->o.user_agent = keep(c, o->user_agent);
   if (c->o.parallel <= 0) c->o.parallel = 8;
+  c->o.manifest_max = manifest_max(c, o->manifest_max);
   struct bk_oci_login *l = bk_arena_alloc(&c->strings, (o->nlogins + 1) * sizeof *l);
   for (size_t i = 0; i < o->nlogins; i++)
     l[i] = (struct bk_oci_login){.host = keep(c, o->logins[i].host),

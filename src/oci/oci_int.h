@@ -121,7 +121,7 @@ struct oci_host {
   bool insecure; /* no certificate checks */
   atomic_bool no_chunks; /* PATCH does not work here */
   struct bk_map creds;   /* repository -> struct oci_cred * */
-  struct bk_map present; /* "repository@digest" blobs pushed or seen, value unused */
+  struct bk_map present; /* "repository@digest" of blobs -> enum oci_known */
   struct bk_map fresh;   /* "repository:tag" and "repository@digest" manifests pushed by us */
   struct bk_map referrers; /* repository -> (void *)1 API, (void *)2 fallback tag */
   struct bk_map listed; /* "repository:tag" of a fallback tag -> json_t *, entries we have put there */
@@ -184,6 +184,9 @@ void oci_challenges_free(struct oci_challenge *list, size_t n);
 /* Does the space-separated scope list `have` grant all of `want`? */
 bool oci_scope_covers(const char *have, const char *want);
 
+/* Age of a token by its issued_at (RFC 3339, or NULL); 0 when that cannot be, as by another clock. */
+time_t oci_token_age(const char *issued_at, time_t life, time_t now);
+
 /* State of one call's attempts to authenticate. */
 struct oci_try {
   char *header; /* Authorization value sent, NULL none */
@@ -233,6 +236,8 @@ bool oci_has_code(const struct bk_http_res *res, const char *code);
 int oci_backoff(struct bk_oci *c, int attempt, time_t since, const struct bk_http_res *res,
                 const struct bk_oci_op *op, struct bk_err *err);
 bool oci_cancelled(const struct bk_oci_op *op);
+/* "?ns=REGISTRY" when a mirror is asked, which may stand for several registries; else "". Caller frees. */
+char *oci_namespace(const struct bk_oci_op *op);
 /* Is url on the registry's own origin? Credentials go nowhere else. The base must be known. */
 bool oci_is_home(const struct oci_host *h, const char *url);
 /* Absolute URL of the rel="next" link, on the same origin; NULL = none. Caller frees. */
@@ -246,6 +251,11 @@ int oci_names_parsed(const char *body, size_t len, const char *field, struct bk_
 
 /* --- referrers ------------------------------------------------------------------------------- */
 
+enum oci_known { OCI_UNKNOWN, OCI_PRESENT, OCI_LOST };
+/* What is known of a blob: pushed or seen, or lost although the registry had said that it has it, so that
+ * a mount is not believed again. `now` (unless OCI_UNKNOWN) replaces that. */
+enum oci_known oci_blob_known(struct oci_host *h, const char *repository, const char *digest,
+                              enum oci_known now);
 /* Manifests that this client has pushed: a 404 for one is lag of the registry, not absence. */
 void oci_fresh_add(struct oci_host *h, const struct bk_oci_ref *r, const char *digest);
 bool oci_fresh_has(struct oci_host *h, const struct bk_oci_ref *r);
@@ -327,6 +337,7 @@ const char *oci_json_str(const json_t *obj, const char *key); /* NULL unless a s
 char *oci_base64(const char *text, size_t len, size_t *out_len);
 void oci_url_encode(struct bk_buf *b, const char *s); /* RFC 3986 unreserved characters stay */
 
-#define OCI_MANIFEST_MAX (4u << 20)
+#define OCI_MANIFEST_MAX (4u << 20)  /* unless the options say otherwise, */
+#define OCI_MANIFEST_MOST (16u << 20) /* and then this */
 
 #endif

@@ -12,8 +12,9 @@ static const char accept_all[] =
     "application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1";
 
 /* "sha256-…" cannot be confused: a reference with a digest is asked for by it. */
-static char *manifest_path(const struct bk_oci_ref *r) {
-  return bk_asprintf("/v2/%s/manifests/%s", r->repository, r->digest ? r->digest : r->tag);
+static char *manifest_path(const struct bk_oci_ref *r, const struct bk_oci_op *op) {
+  cleanup_free char *ns = oci_namespace(op);
+  return bk_asprintf("/v2/%s/manifests/%s%s", r->repository, r->digest ? r->digest : r->tag, ns);
 }
 
 /* Points 1 to 4 of registry.md 1.3. */
@@ -67,7 +68,7 @@ static int patient_call(struct bk_oci *c, const struct bk_oci_ref *r, const stru
 
 int oci_manifest_get(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_manifest *m,
                      const struct bk_oci_op *op, struct bk_err *err) {
-  cleanup_free char *path = manifest_path(r), *name = bk_oci_ref_text(r);
+  cleanup_free char *path = manifest_path(r, op), *name = bk_oci_ref_text(r);
   *m = (struct bk_oci_manifest){0};
   struct oci_call call = {.host = oci_host(c, r->registry),
                           .repository = r->repository,
@@ -75,7 +76,7 @@ int oci_manifest_get(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci
                           .path = path,
                           .actions = "pull",
                           .headers = {accept_all},
-                          .max_body = OCI_MANIFEST_MAX,
+                          .max_body = c->o.manifest_max,
                           .follow = 5,
                           .op = op};
   struct bk_http_res res;
@@ -95,7 +96,7 @@ int oci_manifest_get(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci
 
 int oci_manifest_head(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oci_manifest *m,
                       const struct bk_oci_op *op, struct bk_err *err) {
-  cleanup_free char *path = manifest_path(r), *name = bk_oci_ref_text(r);
+  cleanup_free char *path = manifest_path(r, op), *name = bk_oci_ref_text(r);
   *m = (struct bk_oci_manifest){0};
   struct oci_call call = {.host = oci_host(c, r->registry),
                           .repository = r->repository,
@@ -134,7 +135,7 @@ int oci_manifest_head(struct bk_oci *c, const struct bk_oci_ref *r, struct bk_oc
 static int put(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, size_t len,
                const char *media_type, const char *digest, const struct bk_oci_op *op,
                struct bk_http_res *res, struct bk_err *err) {
-  cleanup_free char *path = manifest_path(r), *name = bk_oci_ref_text(r);
+  cleanup_free char *path = manifest_path(r, op), *name = bk_oci_ref_text(r);
   cleanup_free char *type = bk_asprintf("Content-Type: %s", media_type);
   struct bk_http_req body = {.body = raw, .body_len = len};
   struct oci_call call = {.host = oci_host(c, r->registry),
@@ -164,6 +165,12 @@ static int put(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, si
   return 0;
 }
 
+/* Some registries do not let one look into a repository that is only about to be. */
+static bool tells_nothing(const struct bk_err *err) {
+  return strcmp(err->code, "oci.denied") == 0 || strcmp(err->code, "oci.unauthorized") == 0 ||
+         strcmp(err->code, "oci.unsupported") == 0;
+}
+
 /* Which of the things a manifest names are not there; "" = all are. */
 static int missing(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, size_t len,
                    char *out, size_t size, const struct bk_oci_op *op, struct bk_err *err) {
@@ -189,9 +196,12 @@ static int missing(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw
     } else {
       rc = oci_blob_head(c, r, digest, "pull,push", NULL, op, err);
     }
+    if (rc < 0 && tells_nothing(err)) rc = 1;
     if (rc < 0) break;
     size_t n = strlen(out);
     if (rc == 0) snprintf(out + n, size - n, "%s%.19s", n ? ", " : "", digest);
+    if (rc == 0 && !children)
+      oci_blob_known(oci_host(c, r->registry), r->repository, digest, OCI_LOST);
   }
   json_decref(all);
   json_decref(doc);
@@ -231,6 +241,14 @@ static bool is_there(struct bk_oci *c, const struct bk_oci_ref *r, const char *d
   return same;
 }
 
+/* Immutable tags: that is no error when the tag stands for this manifest already. */
+static bool refuses_tags(const struct bk_err *err) {
+  static const char *const codes[] = {"http.400", "http.409", "http.412", "oci.denied"};
+  for (size_t i = 0; i < BK_ARRAY_LEN(codes); i++)
+    if (strcmp(err->code, codes[i]) == 0) return true;
+  return false;
+}
+
 int oci_manifest_put(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, size_t len,
                      const char *media_type, char **digest, const struct bk_oci_op *op,
                      struct bk_err *err) {
@@ -243,6 +261,7 @@ int oci_manifest_put(struct bk_oci *c, const struct bk_oci_ref *r, const char *r
                  r->digest);
   else if (r->digest || (op && op->blind) || !is_there(c, r, own, op))
     rc = put_patiently(c, r, raw, len, media_type, own, op, err);
+  if (rc && !r->digest && refuses_tags(err) && is_there(c, r, own, op)) rc = 0;
   if (rc == 0) oci_fresh_add(oci_host(c, r->registry), r, own);
   if (rc == 0) rc = oci_referrer_added(c, r, raw, len, media_type, own, op, err);
   if (rc == 0) *digest = bk_steal_ptr(&own);

@@ -76,6 +76,32 @@ static bool is_index_answer(const struct bk_http_res *res) {
   return type && strncmp(type, INDEX_TYPE, sizeof INDEX_TYPE - 1) == 0;
 }
 
+/* The same of a document that some proxies call only JSON. */
+static bool is_index(const struct bk_http_res *res) {
+  char *type = NULL;
+  struct bk_err ignored;
+  bool is = bk_oci_manifest_check(res->body.p, res->body.len, bk_http_header(res, "content-type"),
+                                  &type, &ignored) == 0 &&
+            strcmp(type, INDEX_TYPE) == 0;
+  free(type);
+  return is;
+}
+
+/* Appends a page's entries. What is no list, or not of things with digests, is no answer. */
+static int take_entries(json_t *index, const json_t *doc, struct bk_err *err) {
+  const json_t *list = entries(doc);
+  size_t i;
+  json_t *e;
+  bool good = json_is_array(list) || json_is_null(list);
+  json_array_foreach(list, i, e) {
+    const char *digest = oci_json_str(e, "digest");
+    good = good && digest && bk_oci_is_digest(digest);
+  }
+  if (!good) return bk_fail(err, BK_INFRA, "oci.referrers", "referrers: not a list of descriptors");
+  json_array_extend(entries(index), (json_t *)list);
+  return 1;
+}
+
 /* One page into *index: 1 taken, 0 no API, -1 error. */
 static int api_page(struct bk_oci *c, struct oci_host *h, const struct bk_oci_ref *r,
                     const char *path, char **url, json_t *index, const struct bk_oci_op *op,
@@ -87,7 +113,7 @@ static int api_page(struct bk_oci *c, struct oci_host *h, const struct bk_oci_re
                           .url = *url,
                           .actions = "pull",
                           .headers = {ACCEPT_INDEX},
-                          .max_body = OCI_MANIFEST_MAX,
+                          .max_body = c->o.manifest_max,
                           .op = op};
   struct bk_http_res res;
   int rc = context(r, oci_call(c, &call, &res, err), err);
@@ -100,8 +126,7 @@ static int api_page(struct bk_oci *c, struct oci_host *h, const struct bk_oci_re
     rc = first ? 0 : bk_fail(err, BK_INFRA, "oci.referrers", "referrers: paging broke off");
   else if (rc == 0) {
     json_t *doc = oci_json(bk_buf_str(&res.body), res.body.len, "referrers", err);
-    if (doc) json_array_extend(entries(index), entries(doc));
-    rc = doc ? 1 : -1;
+    rc = doc ? take_entries(index, doc, err) : -1;
     json_decref(doc);
     if (rc > 0) *url = oci_next_link(h, &res);
   }
@@ -158,7 +183,7 @@ static int tag_get(struct bk_oci *c, const struct bk_oci_ref *r, const char *tag
                           .actions = "pull",
                           .headers = {"Accept: " INDEX_TYPE
                                       ", application/vnd.oci.image.manifest.v1+json, */*;q=0.1"},
-                          .max_body = OCI_MANIFEST_MAX,
+                          .max_body = c->o.manifest_max,
                           .follow = 5,
                           .op = op};
   struct bk_http_res res;
@@ -174,7 +199,7 @@ static int tag_get(struct bk_oci *c, const struct bk_oci_ref *r, const char *tag
     const char *etag = bk_http_header(&res, "etag");
     t->etag = etag ? bk_strdup(etag) : NULL;
     if (!t->index) rc = -1;
-    else if (!json_is_array(entries(t->index)) || !is_index_answer(&res))
+    else if (!is_index(&res))
       rc = bk_fail(err, BK_INFRA, "oci.referrers", "tag %s of %s/%s is not a referrers index", tag,
                    r->registry, r->repository);
   }

@@ -168,6 +168,7 @@ static int read_from(struct bk_oci *c, const struct bk_oci_ref *r, call_fn *fn,
   int rc = -1;
   for (size_t i = 0; i < route.n; i++) {
     bool last = i + 1 == route.n;
+    once.ns = strcmp(route.at[i].registry, r->registry) ? r->registry : NULL;
     rc = fn(c, &route.at[i], w, last ? op : &once, err);
     if (rc == 0 || oci_cancelled(op)) break;
     if (!last && strcmp(err->code, "oci.not_found") != 0) oci_warn(c, "mirror: %s", err->msg);

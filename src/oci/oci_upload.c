@@ -76,7 +76,10 @@ int oci_upload_mount(struct oci_upload *u, const char *from, struct bk_err *err)
 }
 
 static int open_session(struct oci_upload *u, struct bk_err *err) {
-  cleanup_free char *path = bk_asprintf("/v2/%s/blobs/uploads/", u->r->repository);
+  bool usual = strncmp(u->digest, "sha256:", 7) == 0; /* another algorithm is told beforehand */
+  cleanup_free char *path =
+      bk_asprintf("/v2/%s/blobs/uploads/%s%.*s", u->r->repository, usual ? "" : "?digest-algorithm=",
+                  usual ? 0 : (int)strcspn(u->digest, ":"), u->digest);
   struct oci_call call = base_call(u, "POST");
   call.path = path;
   struct bk_http_res res;
@@ -284,21 +287,23 @@ static int run(struct oci_upload *u, struct bk_err *err) {
 
 /* --- order of attempts ----------------------------------------------------------------------- */
 
-bool oci_upload_known(struct oci_upload *u, bool add) {
-  cleanup_free char *key = bk_asprintf("%s@%s", u->r->repository, u->digest);
+enum oci_known oci_blob_known(struct oci_host *h, const char *repository, const char *digest,
+                              enum oci_known now) {
+  cleanup_free char *key = bk_asprintf("%s@%s", repository, digest);
   size_t n = strlen(key);
-  pthread_mutex_lock(&u->h->lock);
-  bool there = bk_map_has(&u->h->present, key, n);
-  if (add && !there) bk_map_set(&u->h->present, key, n, NULL);
-  pthread_mutex_unlock(&u->h->lock);
-  return there;
+  pthread_mutex_lock(&h->lock);
+  enum oci_known was = (enum oci_known)(intptr_t)bk_map_get(&h->present, key, n);
+  if (now) bk_map_set(&h->present, key, n, (void *)(intptr_t)now);
+  pthread_mutex_unlock(&h->lock);
+  return was;
 }
 
 static int deliver(struct oci_upload *u, const char *from, enum bk_oci_pushed *how,
                    struct bk_err *err) {
   *how = BK_OCI_EXISTS;
-  if (oci_upload_known(u, false)) return oci_upload_count(u, u->size), 0;
-  if (from && strcmp(from, u->r->repository) != 0) {
+  enum oci_known known = oci_blob_known(u->h, u->r->repository, u->digest, 0);
+  if (known == OCI_PRESENT) return oci_upload_count(u, u->size), 0;
+  if (from && strcmp(from, u->r->repository) != 0 && known != OCI_LOST) {
     int rc = oci_upload_mount(u, from, err);
     if (rc < 0) return -1;
     if (rc > 0) return *how = BK_OCI_MOUNTED, oci_upload_count(u, u->size), 0;
@@ -321,7 +326,7 @@ static int deliver(struct oci_upload *u, const char *from, enum bk_oci_pushed *h
 int oci_upload_deliver(struct oci_upload *u, const char *mount_from, enum bk_oci_pushed *how,
                        struct bk_err *err) {
   int rc = deliver(u, mount_from, how, err);
-  if (rc == 0) oci_upload_known(u, true);
+  if (rc == 0) oci_blob_known(u->h, u->r->repository, u->digest, OCI_PRESENT);
   oci_upload_close(u);
   return rc;
 }

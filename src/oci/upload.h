@@ -27,7 +27,6 @@ struct oci_upload {
   int64_t counted;   /* bytes of this attempt in op->done */
 };
 
-bool oci_upload_known(struct oci_upload *u, bool add); /* pushed or seen before */
 void oci_upload_count(const struct oci_upload *u, int64_t n);
 /* 1 mounted, 0 go on (perhaps with an open session), -1 error. */
 int oci_upload_mount(struct oci_upload *u, const char *from, struct bk_err *err);

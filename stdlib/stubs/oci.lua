@@ -58,6 +58,7 @@ local M = {}
 --- mirrors, locations, insecure and blocked registries are honoured
 ---@field chunk_size? integer upload larger blobs in PATCH requests of so many bytes (0 = never: every
 --- registry takes whole blobs); ignored where PATCH turns out not to work
+---@field manifest_max? integer bytes of a manifest that is read (4 MiB, or BAKERY_REGISTRY_MANIFEST_MAX; at most 16 MiB)
 ---@field parallel? integer blob transfers per host at once (8); fewer while the host says 429 or 503
 
 ---@class bakery.oci.client closes with <close>, :close(), or when collected

@@ -11,10 +11,16 @@ QUIRKS
   location_scheme        upload Location has this scheme (string)
   location_query         upload Location carries ?_state=x
   mount_202              mounts open an upload session instead
+  mount_lies             mounts answer 201 and store nothing
+  strict_blobs           manifests whose blobs are not there are refused
+  forget_blobs           PUT of blobs: 201, and nothing is stored, so many times
+  immutable              tags that are there cannot be put again: this status
+  no_empty               empty blobs are refused
   mount_status           mounts answer this status
   wrong_content_digest   Docker-Content-Digest is wrong
   no_content_digest      no Docker-Content-Digest
-  lie_length             blob Content-Length is this much too large
+  lie_length             blob Content-Length is this much too large, or too small
+  long_by                blobs have so many bytes too many
   cut_body               blob and manifest bodies end after this many bytes (list: one per request)
   no_range               Range is ignored
   bad_range              206 with a wrong Content-Range
@@ -46,6 +52,14 @@ QUIRKS
   no_status              GET of an upload session answers 404
   slow                   [bytes, seconds]: bodies come in such pieces with such pauses
   catalog                there is a catalog
+  unknown                repositories without manifests answer this status to GET and HEAD
+  no_docker              manifests of Docker's types are refused with 415
+  head_length            HEAD of manifests announces this many bytes more
+  chunk_max              PATCH of more bytes answers 413
+  token_text             the token service's answer, as it is
+  token_age              seconds since tokens were issued
+  token_account          the only account that gets a token, by whatever secret
+  referrers_text         body of referrers lists
   referrers_page         referrers per page
   referrers_break        pages of referrers but the first are not found
   api_hides              digests that the referrers API does not list
@@ -77,6 +91,7 @@ DIR = sys.argv[1]
 LOCK = threading.Lock()
 BLOBS, MANIFESTS, UPLOADS, TOKENS, BEFORE = {}, {}, {}, {}, {}
 USED = {}
+BUSY = {"now": 0, "most": 0}  # blob contents under way
 INDEX = "application/vnd.oci.image.index.v1+json"
 
 
@@ -88,8 +103,9 @@ def quirks():
         return {}
 
 
-def digest_of(data):
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+def digest_of(data, like="sha256:"):
+    name = like.split(":")[0]
+    return name + ":" + hashlib.new(name, data).hexdigest()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -211,9 +227,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.on("token_401"):
             self.send(401, json.dumps({"details": "no such account"}).encode())
             return
+        if self.q.get("token_text") is not None:
+            self.send(200, self.q["token_text"].encode())
+            return
+        given = base64.b64decode(self.headers.get("Authorization", "Basic ").split(" ")[1]).decode()
+        if self.q.get("token_account", given.split(":")[0]) != given.split(":")[0] and not body:
+            self.send(401, b"{}")
+            return
         name = "token-%d" % (len(TOKENS) + 1)
         TOKENS[name] = 0
         answer = {"token": name, "expires_in": self.q.get("token_life", 300)}
+        if self.q.get("token_age") is not None:
+            at = time.gmtime(time.time() - self.q["token_age"])
+            answer["issued_at"] = time.strftime("%Y-%m-%dT%H:%M:%S.123456789Z", at)
         if body:
             answer = {"access_token": name}
         self.send(200, json.dumps(answer).encode())
@@ -232,6 +258,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 "length": self.headers.get("Content-Length", "")}) + "\n")
         if url.path == "/token":
             return self.token_service()
+        if url.path == "/most":
+            with LOCK:
+                most, BUSY["most"] = BUSY["most"], BUSY["now"]
+            return self.send(200, str(most).encode())
         if url.path.startswith("/http/"):
             return self.plain(url.path[6:].split("/"))
         if url.path.startswith("/storage/"):
@@ -252,6 +282,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for i, part in enumerate(parts):
             if part in ("blobs", "manifests", "tags", "referrers"):
                 repo, rest = "/".join(parts[:i]), parts[i + 1:]
+                unknown = self.q.get("unknown") if self.command in ("GET", "HEAD") and len(rest) < 2 else None
+                if unknown and not any(k[0] == repo for k in list(MANIFESTS)):
+                    return self.error(unknown, "DENIED")
                 return getattr(self, part)(repo, rest)
         return self.error(404, "NAME_UNKNOWN")
 
@@ -302,7 +335,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             shown = start + (1 if self.on("bad_range") else 0)
             headers["Content-Range"] = "bytes %d-%d/%d" % (shown, len(data) - 1, len(data))
         data = data[start:]
-        length = len(data) + (self.on("lie_length") or 0)
+        data += b"x" * self.q.get("long_by", 0)
+        length = len(data) + (self.q["lie_length"] if self.q.get("lie_length", 0) < 0 else self.on("lie_length") or 0)
         cut = self.q.get("cut_body")
         if isinstance(cut, list):
             with LOCK:
@@ -311,10 +345,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 USED[key] = n + 1
             cut = cut[n] if n < len(cut) else None
         headers["Content-Length"] = str(length)
+        with LOCK:
+            BUSY["now"] += 1
+            BUSY["most"] = max(BUSY["most"], BUSY["now"])
+        try:
+            self.send_content(status, data, length, cut, headers)
+        finally:
+            with LOCK:
+                BUSY["now"] -= 1
+
+    def send_content(self, status, data, length, cut, headers):
         if cut is not None or length != len(data):
             self.close_connection = True
         self.send(status, data if cut is None else data[:cut], headers)
-        return None
 
     def blobs(self, repo, rest):
         if rest and rest[0] == "uploads":
@@ -357,6 +400,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             mount = self.query.get("mount")
             if mount and self.q.get("mount_status"):
                 return self.error(self.q["mount_status"], "UNSUPPORTED")
+            if mount and self.q.get("mount_lies"):
+                return self.send(201, b"", {"Location": "/v2/%s/blobs/%s" % (repo, mount[0])})
             if mount and not self.q.get("mount_202"):
                 source = (self.query.get("from", [""])[0], mount[0])
                 if not source[0]:  # automatic content discovery
@@ -398,10 +443,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.error(500, "UNKNOWN")
         digest = self.query.get("digest", [""])[0]
         data = UPLOADS[name] + data
-        if digest_of(data) != digest:
+        if digest_of(data, digest) != digest:
             return self.error(400, "DIGEST_INVALID")
+        if not data and self.q.get("no_empty"):
+            return self.error(400, "BLOB_UPLOAD_INVALID", "EmptyUploadException")
         del UPLOADS[name]
-        BLOBS[(repo, digest)] = data
+        if not self.on("forget_blobs"):
+            BLOBS[(repo, digest)] = data
         return self.send(201, b"", {"Location": "/v2/%s/blobs/%s" % (repo, digest)})
 
     def planned_item(self, name):
@@ -429,6 +477,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.send(status, b"", headers)
 
     def patch(self, repo, name, data):
+        if len(data) > self.q.get("chunk_max", len(data)):
+            return self.error(413, "SIZE_INVALID")
         if self.q.get("no_chunks"):
             return self.error(self.q["no_chunks"], "UNSUPPORTED")
         start, end = (int(n) for n in self.headers["Content-Range"].split("-"))
@@ -436,6 +486,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.progress(416, repo, name)
         UPLOADS[name] += data[:len(data) - (self.planned_item("chunk_short") or 0)]
         return self.progress(202, repo, name)
+
+    def complete(self, repo, data):
+        doc = json.loads(data)
+        wanted = [d["digest"] for d in [doc.get("config")] + doc.get("layers", []) if d]
+        return all((repo, digest) in BLOBS for digest in wanted)
 
     def manifests(self, repo, rest):
         ref = rest[0]
@@ -445,6 +500,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return self.error(404, "MANIFEST_BLOB_UNKNOWN")
             if self.q.get("forget") and re.search(self.q["forget"], self.path):
                 return self.send(201, b"", {"Docker-Content-Digest": digest_of(data)})
+            if self.q.get("no_docker") and ".docker." in self.headers.get("Content-Type", ""):
+                return self.error(415, "MANIFEST_INVALID", "docker types are not taken")
+            if self.q.get("strict_blobs") and not self.complete(repo, data):
+                return self.error(404, "MANIFEST_BLOB_UNKNOWN")
+            if self.q.get("immutable") and not ref.startswith("sha") and (repo, ref) in MANIFESTS:
+                return self.error(self.q["immutable"], "TAG_INVALID", "ImageTagAlreadyExistsException")
             item = (data, self.headers.get("Content-Type"))
             BEFORE[(repo, ref)] = MANIFESTS.get((repo, ref))
             MANIFESTS[(repo, ref)] = MANIFESTS[(repo, digest_of(data))] = item
@@ -479,7 +540,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "HEAD":
             if self.q.get("head_405"):
                 return self.error(405, "UNSUPPORTED")
-            headers["Content-Length"] = str(len(data))
+            headers["Content-Length"] = str(len(data) + self.q.get("head_length", 0))
             if self.q.get("head_bare"):
                 headers = {"Content-Length": None, "Connection": "close"}
             return self.send(200, b"", headers)
@@ -537,6 +598,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send(200, b"<html>log in</html>", None, "text/html")
         if not self.q.get("referrers"):
             return self.error(404, "UNKNOWN")
+        if self.q.get("referrers_text"):
+            return self.send(200, self.q["referrers_text"].encode(), None, INDEX)
         found = []
         for (name, ref), (data, kind) in MANIFESTS.items():
             if name != repo or not ref.startswith("sha256:") or ref in self.q.get("api_hides", []):

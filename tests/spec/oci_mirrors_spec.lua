@@ -63,6 +63,29 @@ describe("mirrors", function()
     assert.equal("GET HEAD GET GET", mirror:methods_of "/a/b/")
   end)
 
+  it("are told whose names they are asked for, and get their own credentials", function()
+    local dgst, config = push(mirror.host .. "/hub/a/b", "v1", "mirror")
+    home:set { basic = "h:home" }
+    mirror:set { basic = "m:mirror" }
+    local c = assert(oci.client { registries_conf = false, mirrors = { [home.host] = mirror.host .. "/hub" }, retries = 0,
+      auth = { [home.host] = { username = "h", password = "home" }, [mirror.host] = { username = "m", password = "mirror" } } })
+    assert.equal(dgst, assert(c:resolve(home.host .. "/a/b:v1")).digest)
+    assert.equal(dgst, assert(c:head(home.host .. "/a/b:v1")).digest)
+    assert.equal(config, c:blob_data(home.host .. "/a/b", desc(config)))
+    local asked = 0
+    for _, r in ipairs(mirror:requests()) do
+      if r.path ~= "/v2/" then
+        assert.equal("ns=" .. home.host:gsub(":", "%%3A"), r.query)
+        asked = asked + 1
+      end
+    end
+    assert.is_true(asked >= 3)
+    assert.same({}, home:requests())
+    assert.equal("uploaded", c:push_blob(home.host .. "/a/b", desc "for home", { data = "for home" }))
+    assert.equal("oci.not_found", select(2, c:resolve(home.host .. "/a/b:none")).code)
+    for _, r in ipairs(home:requests()) do assert.is_nil(r.query:find("ns=", 1, true)) end
+  end)
+
   it("that lack something or fail are passed over at once", function()
     local dgst, config = push(home.host .. "/x", "v1", "home")
     local c = client { mirrors = { [home.host] = { "127.0.0.1:1/dead", mirror.host .. "/empty" } } }

@@ -128,7 +128,15 @@ local function watched(counter, emit, target, fn)
   return table.unpack(r, 2, r.n)
 end
 
-local function put_all(dst, list, root, opts)
+-- What a manifest names, brought once more.
+local function bringer(src, dst, node)
+  return function()
+    for _, d in ipairs(node.blobs) do dst:put_blob(d, src) end
+    for _, n in ipairs(node.children) do dst:put(n.m, bringer(src, dst, n)) end
+  end
+end
+
+local function put_all(src, dst, list, root, opts)
   local waiting = {}
   for _, node in ipairs(list) do waiting[node] = true end
   local once = task.once()
@@ -136,7 +144,7 @@ local function put_all(dst, list, root, opts)
     if not waiting[node] then return end
     once:run(node.m.digest, function()
       task.map(node.children, opts.jobs, put)
-      if node ~= root or opts.untagged then dst:put(node.m) end
+      if node ~= root or opts.untagged then dst:put(node.m, bringer(src, dst, node)) end
       return true
     end)
   end
@@ -223,11 +231,11 @@ function M.to(src, dst, m, opts)
       emit { type = "pushed_blob", target = dst.text, digest = d.digest, size = d.size, how = how }
     end)
   end)
-  local put = put_all(dst, list, root, { jobs = opts.jobs, untagged = opts.referrers })
+  local put = put_all(src, dst, list, root, { jobs = opts.jobs, untagged = opts.referrers })
   done.referrers = opts.referrers and put_referrers(dst, root, put) or 0
   done.tagged = {}
   for _, name in ipairs(opts.tags or { false }) do
-    local ref = shown or dst:tag(root.m, name or opts.default_tag, has[root] == false)
+    local ref = shown or dst:tag(root.m, name or opts.default_tag, has[root] == false, bringer(src, dst, root))
     table.insert(done.tagged, ref)
     emit { type = "tagged", target = dst.text, ref = ref }
   end

@@ -1,5 +1,6 @@
 --- Images in a registry.
 local oci = require "bakery.oci"
+local again = require "bakery.image.again"
 local fault = require "bakery.image.fault"
 local place = require "bakery.image.place"
 
@@ -64,19 +65,26 @@ function Registry:add_blob(d, source)
   return fault.check(self.client:push_blob(self.repo, { digest = d.digest, size = d.size }, source))
 end
 
-function Registry:put(m) fault.check(self.client:push_manifest(self.repo, m.digest, m.raw, m.media_type)) end
+local function nothing() end
 
-function Registry:tag(m, name, is_new)
+--- Stores a manifest; bring() brings what it names once more when the registry has lost it.
+function Registry:put(m, bring)
+  fault.check(again(function() return self.client:push_manifest(self.repo, m.digest, m.raw, m.media_type) end, bring or nothing))
+end
+
+function Registry:tag(m, name, is_new, bring)
   if not name and self.ref.digest and self.ref.digest ~= m.digest then
     fault.raise { class = "usage", code = "image.digest", message = ("%s: what is copied has digest %s"):format(self.text,
       m.digest) }
   end
   if not name and not self.ref.tag then -- nothing to name: it is enough that it is there
-    if not self:has(m.digest) then self:put(m) end
+    if not self:has(m.digest) then self:put(m, bring) end
     return self:at(m.digest)
   end
   name = name or self.ref.tag
-  fault.check(self.client:push_manifest(self.repo, name, m.raw, m.media_type, { look = not is_new }))
+  fault.check(again(function()
+    return self.client:push_manifest(self.repo, name, m.raw, m.media_type, { look = not is_new })
+  end, bring or nothing))
   return self.repo .. ":" .. name
 end
 

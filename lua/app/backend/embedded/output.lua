@@ -4,6 +4,7 @@ local archive = require "bakery.archive"
 local fs = require "bakery.fs"
 local json = require "bakery.json"
 local oci = require "bakery.oci"
+local again = require "bakery.image.again"
 local task = require "bakery.task"
 local fail = require "app.fail"
 local images = require "app.backend.embedded.images"
@@ -294,14 +295,26 @@ local function push_artifacts(build, artifacts, repo)
   end
 end
 
+-- The manifest of one platform, when all it names is there.
+local function push_platform(build, result, repo, p)
+  local function config()
+    fail.within("push " .. repo, build.client:push_blob(repo, { digest = p.image.config_digest, size = p.image.config_size },
+      { file = build.store:blob_path(p.image.config_digest) }))
+  end
+  config()
+  fail.within("push " .. repo, again(function()
+    return build.client:push_manifest(repo, p.manifest.digest, p.manifest.raw, p.manifest.media_type)
+  end, function()
+    for _, layer in ipairs(p.image.chain) do push_blob(build, result, repo, layer, M.layer_blob(build, layer)) end
+    config()
+  end))
+end
+
 --- Uploads everything a result needs to one repository, by digest only: no tag is touched.
 function M.push_content(build, result, repo)
   for _, p in ipairs(result.platforms) do
     task.map(p.image.chain, 4, function(layer) return M.push_layer(build, result, repo, layer) end)
-    fail.within("push " .. repo, build.client:push_blob(repo,
-      { digest = p.image.config_digest, size = p.image.config_size },
-      { file = build.store:blob_path(p.image.config_digest) }))
-    fail.within("push " .. repo, build.client:push_manifest(repo, p.manifest.digest, p.manifest.raw, p.manifest.media_type))
+    push_platform(build, result, repo, p)
   end
   if result.artifacts then push_artifacts(build, result.artifacts, repo) end
   if result.top.digest ~= result.platforms[1].manifest.digest then
