@@ -88,7 +88,7 @@ int bk_snapshot_mkdir(const struct bk_mkdir_opts *opts, unsigned *created,
 struct bk_user {
   uid_t uid;
   gid_t gid;
-  gid_t groups[BK_GROUPS_MAX]; /* supplementary, ascending; without gid itself */
+  gid_t groups[BK_GROUPS_MAX]; /* supplementary, ascending; gid is one of them */
   size_t n_groups;
   char home[1024]; /* "/" when unknown */
 };

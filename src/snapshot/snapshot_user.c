@@ -101,7 +101,7 @@ static int collect_groups(struct bk_view *v, const char *name, struct bk_user *u
   for (char *line; (line = next_line(&at));) {
     uint32_t gid;
     split(line, f, 4);
-    if (!parse_id(f[2], &gid) || gid == u->gid || !has_member(f[3], name)) continue;
+    if (!parse_id(f[2], &gid) || !has_member(f[3], name)) continue;
     bool known = false;
     for (size_t i = 0; i < u->n_groups; i++) known = known || u->groups[i] == gid;
     if (known) continue;
@@ -160,8 +160,9 @@ int bk_snapshot_user(struct bk_view *v, const char *text, struct bk_user *u, str
   u->gid = found ? a.gid : 0;
   if (found && a.home[0]) memcpy(u->home, a.home, sizeof u->home);
   else if (u->uid == 0) snprintf(u->home, sizeof u->home, "/root");
-  if (s.has_group) return group_id(v, s.group, &u->gid, err);
-  return found ? collect_groups(v, a.name, u, err) : 0;
+  if (s.has_group && group_id(v, s.group, &u->gid, err)) return -1;
+  u->groups[u->n_groups++] = u->gid; /* a process that changes its gid is to stay in it: CVE-2023-25173 */
+  return found && !s.has_group ? collect_groups(v, a.name, u, err) : 0;
 }
 
 /* --- chown ----------------------------------------------------------------------------------- */

@@ -178,11 +178,11 @@ E
     end
 
     for spec, want in pairs {
-      [""] = "0:0 [] /root", root = "0:0 [] /root", app = "1000:1001 [29,44] /home/app",
-      ["1000"] = "1000:1001 [29,44] /home/app", ["app:audio"] = "1000:29 [] /home/app",
-      ["app:5"] = "1000:5 [] /home/app", ["7:8"] = "7:8 [] /", ["4000"] = "4000:0 [] /", ["0:0"] = "0:0 [] /root",
-      ["123"] = "123:0 [] /", nobody = "snapshot.no_user", ["app:none"] = "snapshot.no_group", bad = "snapshot.no_user",
-      ["4294967295"] = "snapshot.no_user", ["1000:app"] = "1000:1001 [] /home/app",
+      [""] = "0:0 [0] /root", root = "0:0 [0] /root", app = "1000:1001 [29,44,1001] /home/app",
+      ["1000"] = "1000:1001 [29,44,1001] /home/app", ["app:audio"] = "1000:29 [29] /home/app",
+      ["app:5"] = "1000:5 [5] /home/app", ["7:8"] = "7:8 [8] /", ["4000"] = "4000:0 [0] /", ["0:0"] = "0:0 [0] /root",
+      ["123"] = "123:0 [0] /", nobody = "snapshot.no_user", ["app:none"] = "snapshot.no_group", bad = "snapshot.no_user",
+      ["4294967295"] = "snapshot.no_user", ["1000:app"] = "1000:1001 [1001] /home/app",
     } do
       it("resolves '" .. spec .. "'", function() assert.are.equal(want, ids(spec)) end)
     end
