@@ -71,7 +71,11 @@ end
 ---@param dir string project directory
 function M.epoch(values, dir)
   local text = os.getenv "SOURCE_DATE_EPOCH"
-  for _, arg in ipairs(values.build_arg or {}) do text = arg:match "^SOURCE_DATE_EPOCH=(.*)$" or text end
+  for _, arg in ipairs(values.build_arg or {}) do
+    local given = arg:match "^SOURCE_DATE_EPOCH=(.*)$"
+    if given and given:find "^%a" then return end -- a source, which the Containerfile has to know
+    text = given or text
+  end
   if text and text ~= "" then
     local n = math.tointeger(tonumber(text))
     if not n or n < 0 then

@@ -117,6 +117,75 @@ describe("ADD of URLs", function()
   end)
 end)
 
+describe("SOURCE_DATE_EPOCH of a Containerfile", function()
+  local server
+  setup(function() server = servers.files() end)
+  teardown(function()
+    server:stop()
+    world.cleanup()
+  end)
+
+  local SEEN = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nARG SOURCE_DATE_EPOCH\nRUN echo \"$SOURCE_DATE_EPOCH\" > /seen\nCOPY here /here\n"
+
+  -- What RUN sees, times of files and of the configuration are all the same.
+  local function epoch(head, args, text)
+    local dir = world.project { app = "ARG SOURCE_DATE_EPOCH=" .. head .. "\n" .. (text or SEEN) }
+    world.write(dir, { here = "x" })
+    local tree, _, out = build(dir, args)
+    local seen = tonumber(tree.content "seen")
+    if seen then
+      assert.equal(seen, mtime(tree, "here"))
+      assert.equal(seen, mtime(tree, "seen"))
+      assert.equal(os.date("!%Y-%m-%dT%H:%M:%SZ", seen), (peers.config(out)).created)
+    else
+      assert.is_true(mtime(tree, "here") > 1700000000)
+    end
+    return seen
+  end
+
+  it("is a time, or the time of a source", function()
+    server:write("plain", "text", 1500000003)
+    local dir = world.tmp()
+    world.write(dir, { ["d/a"] = "a", ["d/b"] = "b" })
+    world.run({ "sh", "-ec", "touch -d @1500000001 d/a; touch -d @1500000002 d/b; touch -d @1600000000 d; tar -cf t.tar d" }, { cwd = dir })
+    server:write("t.tar", fs.read(dir .. "/t.tar"), 1500000004)
+    assert.equal(1445412480, epoch "1445412480")
+    assert.equal(1445412481, epoch("1445412480", { "--build-arg", "SOURCE_DATE_EPOCH=1445412481" }))
+    assert.is_nil(epoch "context")
+    local function stage(path) return ("FROM scratch AS src\nARG P=%s\nADD %s/$P /\n"):format(path, server.url) .. SEEN end
+    assert.equal(1500000003, epoch("SRC", nil, stage "plain"))
+    assert.equal(1500000004, epoch("src", nil, stage "t.tar"))
+    assert.equal(1500000002, epoch("src", nil, stage "bare/t.tar")) -- the newest file
+    assert.is_nil(epoch("src", nil, stage "bare/plain"))
+    assert.equal(1500000002, epoch("src", { "--build-context", "src=" .. server.url .. "/bare/t.tar" }))
+    assert.is_nil(epoch("src", { "--build-context", "src=" .. dir }))
+  end)
+
+  it("of a git repository is the time of the commit", function()
+    if not process.which "git" then return pending "needs git" end
+    local repo = servers.git()
+    if not repo then return pending "needs git daemon" end
+    repo:commit { f = "one" }
+    local want = 1500000000
+    assert.equal(want, epoch("src", nil, "FROM scratch AS src\nADD " .. repo.url .. " /\n" .. SEEN))
+    assert.equal(want, epoch("src", { "--build-context", "src=" .. repo.url }))
+    repo:stop()
+  end)
+
+  it("names stages of one ADD only", function()
+    for _, row in ipairs { { "FROM scratch AS src\nCOPY base /\n", "may not have COPY" }, { "FROM sys AS src\nADD " .. server.url .. "/x /\n", "FROM scratch" },
+      { "FROM scratch AS src\nADD base /\n", "one source from outside" }, { "FROM scratch AS src\nARG A\n", "has no ADD" } } do
+      local text = "ARG SOURCE_DATE_EPOCH=src\nFROM scratch AS sys\nCOPY base/ /\n" .. row[1] .. "FROM sys\n"
+      local stderr, code = refused(world.project { app = text })
+      assert.equal(2, code)
+      assert.is_truthy(stderr:find(row[2], 1, true), stderr)
+      assert.is_truthy(stderr:find("Containerfile:4", 1, true), stderr)
+    end
+    local stderr = refused(world.project { app = "FROM scratch\n" }, { "--build-arg", "SOURCE_DATE_EPOCH=nowhere" })
+    assert.is_truthy(stderr:find("invalid SOURCE_DATE_EPOCH: nowhere", 1, true), stderr)
+  end)
+end)
+
 describe("ADD of git repositories", function()
   local repo
   setup(function() if process.which "git" then repo = servers.git() end end)

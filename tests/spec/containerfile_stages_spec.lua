@@ -334,6 +334,38 @@ describe("ONBUILD", function()
   end)
 end)
 
+describe("SOURCE_DATE_EPOCH", function()
+  local file = { "ARG T=2", "ARG SOURCE_DATE_EPOCH=1$T", "FROM a AS One", "FROM b" }
+
+  it("is the default of an ARG before FROM, unless something is given", function()
+    assert.are.equal(12, plan(file).epoch)
+    assert.are.equal(7, plan(file, { epoch = 7 }).epoch)
+    assert.are.equal(5, plan(file, { build_args = { SOURCE_DATE_EPOCH = "5" } }).epoch)
+    assert.are.equal(5, plan({ "FROM a" }, { build_args = { SOURCE_DATE_EPOCH = "5" } }).epoch)
+    assert.is_nil(plan(file, { build_args = { SOURCE_DATE_EPOCH = "" } }).epoch)
+    assert.is_nil(plan({ "FROM a", "ARG SOURCE_DATE_EPOCH=3" }).epoch)
+  end)
+
+  it("may name a stage or a context", function()
+    local function source(name, contexts)
+      local p = plan(file, { build_args = { SOURCE_DATE_EPOCH = name }, contexts = contexts })
+      assert.is_nil(p.epoch)
+      return p.epoch_source
+    end
+    assert.are.same({ stage = 1 }, source "oNE")
+    assert.are.same({ context = "one" }, source("one", { one = true }))
+    assert.is_nil(source "context")
+  end)
+
+  it("is nothing else", function()
+    for _, text in ipairs { "yesterday", "-1", "1.5", "two" } do
+      local err = failure({ "ARG A=1", "ARG SOURCE_DATE_EPOCH=" .. text, "FROM a AS one" }, nil, "epoch")
+      assert.are.equal("F:2:1", err.where)
+    end
+    assert.is_nil(plan({ "ARG SOURCE_DATE_EPOCH=later", "FROM a" }, { every_stage = true }).epoch)
+  end)
+end)
+
 describe("build arguments", function()
   it("that nobody declares are warned about", function()
     local file = { "ARG A", "FROM a", "ARG B", "ONBUILD ARG C" }

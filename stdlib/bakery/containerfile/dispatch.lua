@@ -57,7 +57,7 @@ end
 -- The value an ARG gets, or nil: build argument, default, global scope.
 local function arg_value(s, key, default)
   local given = s.plan.build_args[key]
-  if given == nil and key == "SOURCE_DATE_EPOCH" and s.plan.epoch then given = tostring(s.plan.epoch) end
+  if key == "SOURCE_DATE_EPOCH" and (s.plan.epoch or s.plan.epoch_arg) then given = tostring(s.plan.epoch or "") end
   if given ~= nil then return given end
   local global = s.plan.global_args[key]
   if default == nil then return global end

@@ -357,6 +357,25 @@ local function add_stage(plan, ast, ins)
   return stage
 end
 
+-- SOURCE_DATE_EPOCH as an argument: seconds, or the name of a source whose time is asked for.
+local function read_epoch(plan, ast, opts)
+  local text = plan.build_args.SOURCE_DATE_EPOCH or plan.global_args.SOURCE_DATE_EPOCH
+  if plan.epoch or not text or text == "" then return end
+  plan.epoch_arg, plan.epoch = text, text:find("^%d+$") and math.tointeger(tonumber(text)) or nil
+  if plan.epoch or text == "context" then return end -- a directory has no time of its own
+  local context, stage = context_of(plan, text, plan.platform), nil
+  for i, s in ipairs(plan.stages) do stage = stage or s.name == text:lower() and i or nil end
+  plan.epoch_source = context and { context = context } or stage and { stage = stage }
+  if plan.epoch_source or opts.every_stage then return end -- a check knows no contexts
+  local at
+  for _, ins in ipairs(ast.instructions) do
+    for _, arg in ipairs(ins.name == "ARG" and ins.args or {}) do
+      if arg.key == "SOURCE_DATE_EPOCH" then at = at or place(ins, ast.file) end
+    end
+  end
+  fault.raise("epoch", "invalid SOURCE_DATE_EPOCH: " .. text, at, "it is whole seconds, a stage or a named context")
+end
+
 local function add_stages(plan, ast)
   local stage
   for _, ins in ipairs(ast.instructions) do
@@ -455,6 +474,7 @@ function resolve.stages(ast, opts)
   fault.noting(function()
     plan.global_args = global_scope(plan, ast, last.as, opts)
     add_stages(plan, ast)
+    read_epoch(plan, ast, opts)
   end, function() return parser.filter_warnings(plan.warnings, plan.check, ast.own_checks) end)
   for _, s in ipairs(plan.stages) do
     if s.base.stage then

@@ -95,8 +95,10 @@ function make.dir(build, where, value, _, name)
   return { root = root, ignore = M.ignore_lines(build, where.target, root) }
 end
 
--- The same rules as for the command line (app.plan.inputs).
-local function kind_of(value) return (require("app.plan.inputs").context(value)) end
+--- What a context's value is, by the rules of the command line: dir, image, oci-layout, target, git or http.
+---@param value string
+---@return string
+function M.kind(value) return (require("app.plan.inputs").context(value)) end
 
 --- What a named context is: { root=directory, ignore=lines|nil, dated=true|nil } or { image=image }; dated:
 --- the times of its files belong to the content.
@@ -108,7 +110,7 @@ local function kind_of(value) return (require("app.plan.inputs").context(value))
 function M.resolve(build, where, name, platform)
   local value = where.contexts[name]
   return build.once:run(("context:%s\0%s\0%s\0%s"):format(where.target, name, value, platform), function()
-    return make[kind_of(value)](build, where, value, platform, name)
+    return make[M.kind(value)](build, where, value, platform, name)
   end)
 end
 

@@ -138,16 +138,16 @@ end
 
 -- The target's image of an earlier build when it differs in nothing but its times: an unchanged
 -- target keeps its digest, and nothing has to be pushed. With an epoch the times are part of the order.
-local function unchanged(self, target, platform, shape)
-  if self.epoch then return end
+local function unchanged(self, target, platform, shape, epoch)
+  if epoch then return end
   local record = self.store:get_ref(M.target_ref(self.dir, target.uid, platform))
   if record and record.shape == shape and self.store:has_blob(record.config) then return record end
 end
 
 local function make_image(self, target, platform, built, began)
   local os_name, arch, variant = platform:match("^([^/]+)/([^/]+)/?(.*)$")
-  local config = fail.check(built.state:final_config { created = stamp.text(self.epoch or os.time()), labels = target.labels,
-    epoch = self.epoch, architecture = arch, os = os_name, variant = variant ~= "" and variant or nil })
+  local config = fail.check(built.state:final_config { created = stamp.text(built.epoch or os.time()), labels = target.labels,
+    epoch = built.epoch, architecture = arch, os = os_name, variant = variant ~= "" and variant or nil })
   for _, entry in ipairs(target.cache_to or {}) do
     if entry.type == "inline" then config[remote.INLINE] = remote.inline_document(self, built.entries, built.chain) end
   end
@@ -159,7 +159,7 @@ local function make_image(self, target, platform, built, began)
   end
   local image = { chain = built.chain, base = built.base, size = size, shape = shape, format = self.format,
     annotations = target.annotations }
-  local kept = unchanged(self, target, platform, shape)
+  local kept = unchanged(self, target, platform, shape, built.epoch)
   if kept then
     image.config_digest, image.config_size, image.labels = kept.config, kept.config_size, kept.labels
   else

@@ -97,7 +97,7 @@ function M.predicate(build, target, platform, built, began)
   if target.target then parameters.stage = target.target end
   if #withheld > 0 then parameters.withheldArgs = json.array(withheld) end
   local internal = { network = build.network, security = build.security }
-  if build.epoch then internal.sourceDateEpoch = build.epoch end
+  if built.epoch then internal.sourceDateEpoch = built.epoch end
   return {
     buildDefinition = { buildType = M.BUILD_TYPE, externalParameters = parameters, internalParameters = internal,
       resolvedDependencies = dependencies(build, target, platform) },

@@ -4,6 +4,7 @@ local fs = require "bakery.fs"
 local task = require "bakery.task"
 local chains = require "app.backend.embedded.chain"
 local contexts = require "app.backend.embedded.contexts"
+local epoch = require "app.backend.embedded.epoch"
 local fail = require "app.fail"
 local images = require "app.backend.embedded.images"
 local ssh = require "app.backend.embedded.ssh"
@@ -166,6 +167,10 @@ function M.build(build, target, platform)
     if containerfile.check_wanted(plan.check, rule, own) then warn { { line = step.line, rule = rule, message = message } } end
   end
   function where.ssh_socket(id) return ssh.socket(build, where, id) end
+  if plan.epoch_source then plan.epoch = epoch.of(build, where, plan) end
+  if plan.epoch ~= build.epoch then -- the Containerfile's own: the same build, but for its time
+    build = setmetatable({ epoch = plan.epoch }, { __index = build, __newindex = build })
+  end
 
   local tasks, started, build_stage = {}, {}, nil
   local function start(i)
@@ -208,7 +213,7 @@ function M.build(build, target, platform)
     end
     error(result, 0)
   end
-  return { state = result.state, chain = result.chain, base = where.base, counts = counts,
+  return { state = result.state, chain = result.chain, base = where.base, counts = counts, epoch = plan.epoch,
     entries = where.entries, containerfile = parsed }
 end
 
