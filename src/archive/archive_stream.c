@@ -3,14 +3,18 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "archive/decoder.h"
 #include "base/fs.h"
+#include "base/ids.h"
 #include "base/mem.h"
 
 #define BLOCK (512u << 10) /* multiple of 512: no tar header crosses two blocks */
 #define BLOCKS 6
 #define INPUT (256u << 10)
+#define ENOUGH (4u << 10) /* of a file that grows: no more is waited for */
 
 struct block {
   uint8_t *p;
@@ -40,12 +44,36 @@ struct bk_stream {
 
 /* --- producer -------------------------------------------------------------------------------- */
 
+static bool stopped(struct bk_stream *s) {
+  pthread_mutex_lock(&s->lock);
+  bool stop = s->stop;
+  pthread_mutex_unlock(&s->lock);
+  return stop;
+}
+
+/* Some bytes of a file that somebody is still writing: waits for them while the file has a name. */
+static ssize_t read_growing(struct bk_stream *s, struct bk_err *err) {
+  const struct timespec pause = {.tv_nsec = 1000000};
+  for (size_t have = 0;;) {
+    struct stat st;
+    ssize_t n = bk_read_full(s->opts.fd, s->input + have, INPUT - have);
+    if (n < 0) return bk_fail_errno(err, errno, "read archive");
+    have += (size_t)n;
+    if (have >= ENOUGH || s->in_total + have >= s->opts.grows_to || stopped(s)) return (ssize_t)have;
+    if (n == 0 && (bk_fstat(s->opts.fd, &st) || st.st_nlink == 0))
+      return bk_fail(err, BK_BUILD, "archive.truncated", "the archive ends early after %llu bytes",
+                     (unsigned long long)(s->in_total + have));
+    if (s->opts.cancel && atomic_load(s->opts.cancel)) return bk_fail(err, BK_BUILD, "cancelled", "cancelled");
+    nanosleep(&pause, NULL);
+  }
+}
+
 static int read_input(struct bk_stream *s, struct bk_err *err) {
   if (s->opts.cancel && atomic_load(s->opts.cancel))
     return bk_fail(err, BK_BUILD, "cancelled", "cancelled");
-  ssize_t n = bk_read_full(s->opts.fd, s->input, INPUT);
-  if (n < 0) return bk_fail_errno(err, errno, "read archive");
-  s->eof = (size_t)n < INPUT;
+  ssize_t n = s->opts.grows_to ? read_growing(s, err) : bk_read_full(s->opts.fd, s->input, INPUT);
+  if (n < 0) return s->opts.grows_to ? -1 : bk_fail_errno(err, errno, "read archive");
+  s->eof = s->opts.grows_to ? n == 0 || s->in_total + (uint64_t)n >= s->opts.grows_to : (size_t)n < INPUT;
   s->dec.in = s->input;
   s->dec.in_left = (size_t)n;
   s->in_total += (uint64_t)n;

@@ -15,6 +15,7 @@ enum bk_compression { BK_COMPRESSION_NONE, BK_COMPRESSION_GZIP, BK_COMPRESSION_Z
 
 struct bk_stream_opts {
   int fd;            /* read from its current position to its end */
+  uint64_t grows_to; /* bytes that fd will have: the end before that is waited for; 0 = it is all there */
   uint64_t max_size; /* of the uncompressed data; 0 = no limit (archive.too_large beyond) */
   bool hash_input;   /* digest of the compressed bytes too */
   bool use_zlib;     /* gzip by zlib instead of ISA-L */

@@ -49,7 +49,8 @@ int bk_oci_manifest_put(struct bk_oci *c, const struct bk_oci_ref *r, const char
                         const char *media_type, char **digest, const struct bk_oci_op *op,
                         struct bk_err *err) BK_WARN_UNUSED;
 
-/* Blob to a file that appears complete and verified, or not at all. */
+/* Blob to a file that appears complete and verified, or not at all. With op->in_place the file grows as the
+ * blob comes: what is in it is good only when this has returned 0, else it is gone. */
 int bk_oci_blob_file(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
                      const char *path, const struct bk_oci_op *op,
                      struct bk_err *err) BK_WARN_UNUSED;

@@ -113,9 +113,9 @@ static int work_blob(struct call *k, struct bk_err *err) {
   return bk_oci_blob_file(k->c, &k->ref, &k->want, k->path, &k->op, err);
 }
 
-/* blob(repo, desc, out_file[, {progress=}]) -> true */
+/* blob(repo, desc, out_file[, {progress=, in_place=}]) -> true */
 static int client_blob(lua_State *L) {
-  static const char *const names[] = {"progress", NULL};
+  static const char *const names[] = {"progress", "in_place", NULL};
   size_t n;
   const char *path = luaL_checklstring(L, 4, &n);
   bk_opts(L, 5, names);
@@ -124,6 +124,7 @@ static int client_blob(lua_State *L) {
   oci_take_desc(L, k, 3);
   k->path = oci_copy_text(L, k, 4, path, n);
   oci_take_progress(L, k, 5);
+  k->op.in_place = bk_opt_bool(L, 5, "in_place", false);
   if (!oci_take_ref(L, k, 2)) return 2;
   return bk_job_await(L, &k->job, oci_done_true);
 }

@@ -46,6 +46,7 @@ struct bk_oci_op {
   _Atomic uint64_t *done; /* bytes transferred; what is found in place counts too */
   const char *ns;         /* a mirror is asked: the registry that is meant */
   bool once;              /* no retries */
+  bool in_place;          /* a blob is written to its file itself, for readers that take it as it comes */
   bool blind;             /* a manifest is pushed without looking whether the tag shows it already */
   bool strict;            /* credentials that are refused are an error, also where none are needed */
 };

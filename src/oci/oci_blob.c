@@ -181,15 +181,16 @@ static int limited(struct bk_oci *c, const struct bk_oci_ref *r, struct fetch *f
 int oci_blob_file(struct bk_oci *c, const struct bk_oci_ref *r, const struct bk_oci_desc *d,
                   const char *path, const struct bk_oci_op *op, struct bk_err *err) {
   const char *slash = strrchr(path, '/');
+  bool in_place = op && op->in_place;
   char name[40];
   bk_tmpname(name, ".tmp-");
   cleanup_free char *tmp =
-      bk_asprintf("%.*s%s", slash ? (int)(slash - path + 1) : 0, path, name);
-  cleanup_close int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+      in_place ? bk_strdup(path) : bk_asprintf("%.*s%s", slash ? (int)(slash - path + 1) : 0, path, name);
+  cleanup_close int fd = open(tmp, O_WRONLY | O_CREAT | O_CLOEXEC | (in_place ? O_TRUNC : O_EXCL), 0644);
   if (fd < 0) return bk_fail_errno(err, errno, "create '%s'", path);
   struct fetch f = {.d = d, .op = op, .path = path, .fd = fd};
   int rc = limited(c, r, &f, err);
-  if (rc == 0 && rename(tmp, path)) rc = bk_fail_errno(err, errno, "create '%s'", path);
+  if (rc == 0 && !in_place && rename(tmp, path)) rc = bk_fail_errno(err, errno, "create '%s'", path);
   if (rc) unlink(tmp);
   return rc;
 }

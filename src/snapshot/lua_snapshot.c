@@ -153,7 +153,7 @@ struct job {
   bool has_epoch, userxattr, rootless, nodev;
   int64_t epoch;
   struct bk_limits limits;
-  uint64_t entries;
+  uint64_t grows_to, entries;
   _Atomic uint64_t *progress;
   mode_t mode;
   uid_t uid;
@@ -233,20 +233,23 @@ static int apply_run(struct bk_job *job, struct bk_err *err) {
   struct job *j = (struct job *)job;
   struct bk_apply_opts o = {.blob = j->paths[0], .dir = j->paths[1], .diff_id = j->paths[2],
                             .chain = chain_of(j), .userxattr = j->userxattr,
-                            .rootless = j->rootless, .limits = j->limits,
+                            .rootless = j->rootless, .grows_to = j->grows_to, .limits = j->limits,
                             .cancel = &job->cancel, .progress = j->progress};
   return bk_snapshot_apply(&o, &j->layer, err);
 }
 
 static int l_apply(lua_State *L) {
   static const char *const names[] = {"blob",     "dir",      "diff_id",  "lowers", "userxattr",
-                                      "rootless", "progress", "limits", NULL};
+                                      "rootless", "progress", "limits", "grows_to", NULL};
   struct job *j = new_job(L, names, apply_run);
   j->paths[0] = dup_need(L, "blob");
   j->paths[1] = dup_need(L, "dir");
   const char *diff_id = bk_opt_str(L, 1, "diff_id", NULL, NULL);
   if (diff_id) j->paths[2] = bk_strdup(diff_id);
   bk_opt_limits(L, 1, "limits", &j->limits);
+  lua_Integer size = bk_opt_int(L, 1, "grows_to", 0);
+  if (size < 0) return luaL_error(L, "option 'grows_to': expected bytes");
+  j->grows_to = (uint64_t)size;
   return bk_job_await(L, &j->job, layer_done);
 }
 

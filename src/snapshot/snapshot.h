@@ -33,6 +33,7 @@ struct bk_apply_opts {
   struct bk_chain chain; /* layers below, for the metadata of directories that are not listed */
   bool userxattr;
   bool rootless;     /* device nodes are errors */
+  uint64_t grows_to; /* bytes of the blob when somebody is still writing it, else 0 */
   struct bk_limits limits; /* of the uncompressed tar: archive.too_large, limits.entries */
   const atomic_bool *cancel;
   _Atomic uint64_t *progress; /* compressed bytes read */

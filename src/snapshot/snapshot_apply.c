@@ -64,7 +64,8 @@ static int apply_into(const struct bk_apply_opts *o, int blob, int dir, struct b
                       struct bk_layer_result *out, struct bk_err *err) {
   struct stat st;
   if (bk_fstat(blob, &st)) return bk_fail_errno(err, errno, "stat layer '%s'", o->blob);
-  struct bk_stream_opts so = {.fd = blob, .max_size = bk_limits_bytes(&o->limits, (uint64_t)st.st_size),
+  uint64_t size = o->grows_to ? o->grows_to : (uint64_t)st.st_size;
+  struct bk_stream_opts so = {.fd = blob, .grows_to = o->grows_to, .max_size = bk_limits_bytes(&o->limits, size),
                               .cancel = o->cancel, .progress = o->progress};
   cleanup_stream struct bk_stream *stream = NULL;
   if (bk_stream_open(&so, &stream, err)) return -1;

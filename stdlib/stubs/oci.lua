@@ -143,7 +143,8 @@ function Client:head(ref) end
 ---@param repo string|bakery.oci.ref
 ---@param desc bakery.oci.descriptor|string
 ---@param path string
----@param opts? { progress?: userdata } loop.counter(): bytes are added to done
+---@param opts? { progress?: userdata, in_place?: boolean } loop.counter(): bytes are added to done; in_place: path itself
+--- grows, for who reads it meanwhile (`grows_to` of bakery.snapshot.apply), and is gone after an error
 ---@return true|nil
 ---@return table? err
 function Client:blob(repo, desc, path, opts) end

@@ -21,6 +21,8 @@ local snapshot = {}
 ---@field rootless? boolean device nodes are errors; a single mapped id owns everything
 ---@field limits? { bytes?: integer, ratio?: number, floor?: integer, entries?: integer } bytes of tar and entries that there may be;
 --- ratio: above `floor` bytes also this many times the size of the blob
+---@field grows_to? integer bytes that the blob will have when somebody is still writing it: its end is waited for
+--- while it has a name
 ---@field progress? bakery.loop.counter counts compressed bytes
 
 --- Unpacks an image layer (tar, gzip or zstd) into a new directory in overlay form (async). The

@@ -25,6 +25,7 @@ QUIRKS
   no_range               Range is ignored
   bad_range              206 with a wrong Content-Range
   wrong_blob             blob content is altered
+  wrong_large            content of blobs above 1 MB is altered
   status                 [status, count, {headers}, body] for any request under /v2/
   status_for             {"METHOD": [status, count, headers, body]}
   refuse                 [[method or "", regular expression of paths, [status, count, …as status]], …]
@@ -325,7 +326,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.content(BLOBS[path[9:]])
 
     def content(self, data):
-        if self.on("wrong_blob"):
+        if self.on("wrong_blob") or (len(data) > 1 << 20 and self.on("wrong_large")):
             data = b"?" + data[1:]
         start, status, headers = 0, 200, {"Content-Type": "application/octet-stream"}
         wanted = self.headers.get("Range")

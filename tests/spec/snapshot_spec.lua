@@ -1,5 +1,6 @@
 local archive = require "bakery.archive"
 local child = require "lib.child"
+local fs = require "bakery.fs"
 local loop = require "bakery.loop"
 local snapshot = require "bakery.snapshot"
 local tar = require "lib.tar"
@@ -332,6 +333,40 @@ E
       assert(snapshot.apply { blob = blob, dir = path "fs" })
     end)
 
+    it("takes a blob that is still being written, and notices when nobody writes it any more", function()
+      local text = tar.archive { { name = "first", data = ("1"):rep(600000) }, { name = "second", data = ("2"):rep(600000) } }
+      local blob, d = path "growing", path "fs"
+      assert(fs.write(blob, text:sub(1, 2)))
+      local task = loop.spawn(function() return snapshot.apply { blob = blob, dir = d, grows_to = #text } end)
+      assert(fs.append(blob, text:sub(3, 900000)))
+      local deadline = loop.now() + 60
+      while not exists(d .. "/first") and loop.now() < deadline do loop.sleep(0.001) end
+      assert.is_true(exists(d .. "/first"))
+      assert.equal("waiting", task:status())
+      assert(fs.append(blob, text:sub(900001)))
+      local _, r = task:wait()
+      assert.equal("sha256:" .. require "bakery.digest".sha256(text), r.diff_id)
+      assert.equal(("2"):rep(600000), fs.read(d .. "/second"))
+
+      local function begun()
+        d = path "fs"
+        assert(fs.write(blob, text:sub(1, 700000)))
+        task = loop.spawn(function() return snapshot.apply { blob = blob, dir = d, grows_to = #text } end)
+        while not exists(d .. "/first") and loop.now() < deadline do loop.sleep(0.001) end
+      end
+      begun()
+      assert(fs.remove(blob))
+      local ok, nothing, err = task:wait()
+      assert.same({ true, "archive.truncated" }, { ok, err.code })
+      assert.is_nil(nothing)
+      assert.is_false(exists(d))
+      begun()
+      task:cancel()
+      assert.is_false((task:wait()))
+      while exists(d) and loop.now() < deadline do loop.sleep(0.001) end
+      assert.is_false(exists(d))
+    end)
+
     it("can be cancelled, and leaves nothing", function()
       local entries = {}
       for i = 1, 5000 do entries[i] = { name = "f" .. i, data = "x" } end
@@ -464,12 +499,12 @@ E
       assert(snapshot.apply { blob = odd, dir = copy, diff_id = first.diff_id })
       assert.are.equal(first.diff_id, assert(archive.pack { dir = copy }).diff_id)
       for seed = 1, 8 do
-        local t, blob, fs = dir(), path "z", path "fs"
+        local t, blob, found = dir(), path "z", path "fs"
         tree("random", t, seed, 50)
         local r = assert(archive.pack { dir = t, file = blob, compression = seed % 2 == 0 and "gzip" or "zstd" })
-        assert(snapshot.apply { blob = blob, dir = fs, diff_id = r.diff_id })
-        assert.are.equal(r.diff_id, assert(archive.pack { dir = fs }).diff_id, "seed " .. seed)
-        assert.are.equal(tree("list-seconds", t), tree("list-seconds", fs))
+        assert(snapshot.apply { blob = blob, dir = found, diff_id = r.diff_id })
+        assert.are.equal(r.diff_id, assert(archive.pack { dir = found }).diff_id, "seed " .. seed)
+        assert.are.equal(tree("list-seconds", t), tree("list-seconds", found))
       end
     end))
 
@@ -493,14 +528,14 @@ E
       tar.write(image .. "/index.json", ([[{"schemaVersion":2,"manifests":[{%s,
         "mediaType":"application/vnd.oci.image.manifest.v1+json",
         "annotations":{"org.opencontainers.image.ref.name":"t"}}]}]]):format(manifest))
-      local bundle, archived, copied, fs = path "bundle", path "docker.tar", path "dir", path "fs"
+      local bundle, archived, copied, unpacked = path "bundle", path "docker.tar", path "dir", path "fs"
       sh(("umoci unpack --image %s:t %s >/dev/null 2>&1"):format(q(image), q(bundle)))
       assert.are.equal(tree("list-seconds", src), tree("list-seconds", bundle .. "/rootfs"))
       sh(("skopeo copy -q oci:%s:t docker-archive:%s"):format(q(image), q(archived))) -- decompresses
       sh("mkdir " .. q(copied) .. " && tar -xf " .. q(archived) .. " -C " .. q(copied))
       sh(("cp %s/%s.tar %s"):format(q(copied), r.diff_id:match ":(.*)", q(blob)))
-      assert(snapshot.apply { blob = blob, dir = fs, diff_id = r.diff_id })
-      assert.are.equal(tree("list-seconds", src), tree("list-seconds", fs))
+      assert(snapshot.apply { blob = blob, dir = unpacked, diff_id = r.diff_id })
+      assert.are.equal(tree("list-seconds", src), tree("list-seconds", unpacked))
     end))
   end)
 

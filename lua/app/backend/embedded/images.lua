@@ -217,19 +217,62 @@ function M.resolve(build, text, platform, target)
   return M.remember(build, target, resolve(build, text, platform, target), platform)
 end
 
+-- The file that a blob is being written to, for who can take it as it comes; false when nobody writes it.
+local function coming(build, name)
+  build.coming[name] = build.coming[name] or task.future()
+  return build.coming[name]
+end
+
+local function announce(build, name, file)
+  if coming(build, name):is_set() then build.coming[name] = nil end
+  coming(build, name):set(file)
+end
+
+local function download(build, layer)
+  local blob = layer.blob
+  local tmp = fail.check(build.store:tmpfile())
+  fail.check(fs.write(tmp, ""))
+  build.emit { type = "download", digest = blob.digest, size = blob.size }
+  announce(build, blob.digest, tmp)
+  fail.within("download layer " .. blob.digest, build.client:blob(layer.source, blob, tmp, { in_place = true }))
+  fail.check(build.store:add_blob_file(tmp, blob.digest))
+end
+
 --- Makes sure the blob of a pulled layer is in the store; returns its path.
+---@param build table the running build
+---@param layer table of a chain
+---@return string
 function M.fetch_blob(build, layer)
   local blob = layer.blob
   build.once:run("blob:" .. blob.digest, function()
     local _lock <close> = fail.check(build.store:lock("blob-" .. blob.digest:gsub(":", "-")))
-    if build.store:has_blob(blob.digest) then return true end
-    local tmp = fail.check(build.store:tmpfile())
-    build.emit { type = "download", digest = blob.digest, size = blob.size }
-    fail.within("download layer " .. blob.digest, build.client:blob(layer.source, blob, tmp))
-    fail.check(build.store:add_blob_file(tmp, blob.digest))
+    local _end <close> = setmetatable({}, { __close = function() announce(build, blob.digest, false) end })
+    if not build.store:has_blob(blob.digest) then download(build, layer) end
     return true
   end)
   return build.store:blob_path(blob.digest)
+end
+
+local STREAMED = 1 << 20 -- smaller blobs are there before a reader has begun
+
+local function apply(build, layer, lowers, blob, dir, grows_to)
+  return limits.explain(snapshot.apply { blob = blob, dir = dir, diff_id = layer.diff_id, lowers = lowers, grows_to = grows_to,
+    userxattr = build.userxattr, rootless = build.rootless, limits = limits.foreign() })
+end
+
+-- Fetches the blob and unpacks it while it comes: { diff_id=, … }, or nil when that did not work, for whatever
+-- reason. It counts only once the blob is there, verified.
+local function apply_coming(build, layer, lowers, dir)
+  local blob = layer.blob
+  local done
+  task.all {
+    function() M.fetch_blob(build, layer) end,
+    function()
+      local file = blob.size >= STREAMED and not build.store:has_blob(blob.digest) and coming(build, blob.digest):wait()
+      if file then done = apply(build, layer, lowers, file, dir, blob.size) end
+    end,
+  }
+  return done
 end
 
 local function unpack_layer(build, layer, lowers)
@@ -242,12 +285,14 @@ local function unpack_layer(build, layer, lowers)
     fail.raise { class = "build", code = "store.missing_layer",
       message = "layer " .. layer.diff_id .. " is gone from the store; build again with --no-cache" }
   end
-  local blob = M.fetch_blob(build, layer)
   local tmp = fail.check(build.store:tmpdir())
   build.emit { type = "unpack", digest = layer.blob.digest }
-  local done, err = limits.explain(snapshot.apply { blob = blob, dir = tmp .. "/fs", diff_id = layer.diff_id, lowers = lowers,
-    userxattr = build.userxattr, rootless = build.rootless, limits = limits.foreign() })
-  fail.within("unpack layer " .. layer.blob.digest, done, err)
+  local done = apply_coming(build, layer, lowers, tmp .. "/fs")
+  if not done then
+    local err
+    done, err = apply(build, layer, lowers, build.store:blob_path(layer.blob.digest), tmp .. "/fs")
+    fail.within("unpack layer " .. layer.blob.digest, done, err)
+  end
   local path = fail.check(build.store:publish_layer(tmp .. "/fs", layer.diff_id,
     { size = done.size, entries = done.entries, blobs = json.array { layer.blob } }))
   build.store:remove_tmp(tmp)
@@ -277,13 +322,17 @@ function M.lowers(build, chain)
       blobs[#blobs + 1] = layer
     end
   end
-  task.map(blobs, 4, function(layer) M.fetch_blob(build, layer) end)
   local out = {}
-  for i, layer in ipairs(chain) do
-    out[i] = build.once:run("layer:" .. layer.diff_id, function()
-      return unpack_layer(build, layer, distinct(table.move(out, 1, i - 1, 1, {})))
-    end)
-  end
+  task.all {
+    function() task.map(blobs, 4, function(layer) M.fetch_blob(build, layer) end) end,
+    function()
+      for i, layer in ipairs(chain) do
+        out[i] = build.once:run("layer:" .. layer.diff_id, function()
+          return unpack_layer(build, layer, distinct(table.move(out, 1, i - 1, 1, {})))
+        end)
+      end
+    end,
+  }
   return distinct(out)
 end
 

@@ -56,7 +56,7 @@ function M.open(opts)
     chosen = chosen, tier = chosen.tier, flat = not chosen.overlay, userxattr = chosen.userxattr,
     rootless = chosen.userxattr and chosen.mode ~= "chroot", store = opened, store_dir = opened.dir, trees = {},
     cache_ttl = opts.args and opts.args.cache_ttl, cpus = process.cpus(), host_platform = M.host_platform(), warned = {},
-    materials = {}, once = task.once(), needed = {},
+    materials = {}, once = task.once(), needed = {}, coming = {},
   }, Backend)
   self.shell_on_failure = opts.args and opts.args.shell_on_failure
   self.emit = function(e)
@@ -246,7 +246,7 @@ end
 ---@return table[] results in plan order: { uid=, status="ok"|"failed"|"skipped", error=, … }
 function Backend:build(plan, opts)
   opts = opts or {}
-  self.once, self.needed = task.once(), {} -- an earlier attempt's failures must not be handed out again
+  self.once, self.needed, self.coming = task.once(), {}, {} -- an earlier attempt's failures must not be handed out again
   local results, tasks, failed = {}, {}, false
   local order = opts.only or plan.order
   local linked = linked_targets(plan, order)
