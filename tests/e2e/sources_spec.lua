@@ -289,6 +289,13 @@ describe("named contexts", function()
     assert.equal("FROM context files # buildkit", config.history[1].created_by)
   end)
 
+  it("may be nothing: docker-image://scratch", function()
+    local dir = world.project { app = "FROM busybox AS one\nCOPY base/etc/group /g\nFROM one\nCOPY --from=busybox / /none/\n" }
+    local tree, _, out = build(dir, { "--build-context", "busybox=docker-image://scratch" })
+    assert.same({ "g", "none" }, fs.list(tree.root))
+    assert.equal("COPY base/etc/group /g # buildkit", peers.config(out).history[1].created_by)
+  end)
+
   it("are refused when they lead nowhere", function()
     local dir = world.project { app = "FROM scratch\nCOPY --from=ctx / /x/\n" }
     for _, row in ipairs { { "ctx=" .. dir .. "/nope", "is no directory" }, { "ctx=target:nope", "no such target" },

@@ -140,6 +140,18 @@ describe("parser directives", function()
     assert.are.equal(1, #parse("# check=skip=MaintainerDeprecated\n" .. body).warnings)
     assert.are.equal(0, #parse("# check=skip=all\n" .. body).warnings)
   end)
+
+  it("check takes its own options only", function()
+    for text, part in pairs { skip = "skip", ["skip:A"] = "skip:A", ["ignore=A"] = "ignore=A", ["skip=A;error=maybe"] = "error=maybe",
+      ["error"] = "error" } do
+      local err = failure(join("#   syntax=docker/dockerfile:1", "# check=" .. text, "FROM a"), "check")
+      assert.are.same({ 2, "invalid check option '" .. part .. "'" }, { err.line, err.message })
+    end
+    assert.is_true(parse(join("# check=error=1;skip=A;experimental=B", "FROM a")).check.error)
+    assert.are.equal(1, #parse(join("FROM a", "# check=skip:LegacyKeyValueFormat", "ENV A b")).warnings)
+    local _, err = containerfile.stages(parse "FROM a\n", { build_args = { BUILDKIT_DOCKERFILE_CHECK = "skip" } })
+    assert.are.equal("containerfile.check", err.code)
+  end)
 end)
 
 describe("doc comments", function()

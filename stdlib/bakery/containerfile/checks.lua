@@ -1,5 +1,6 @@
 -- Build checks under the names of BuildKit's linter: those that need no values, and what the `check`
 -- directive says about all of them.
+local fault = require "bakery.containerfile.fault"
 local flags = require "bakery.containerfile.flags"
 
 local checks = {}
@@ -22,13 +23,28 @@ end
 ---Reads `skip=A,B|all;experimental=C;error=true`; what follows a blank is not part of it.
 ---@param text string|nil
 ---@return {skip: table<string, boolean>, experimental: table<string, boolean>, error: boolean}
+---@return string|nil bad what is no such option
 function checks.options(text)
-  local out = { skip = {}, experimental = {}, error = false }
+  local out, bad = { skip = {}, experimental = {}, error = false }, nil
   for part in (text or ""):match("^[^ ]*"):gmatch("[^;]+") do
     local key, value = part:match("^(%a+)=(.*)$")
+    local on = key == "error" and flags.boolean(value)
     if key == "skip" then names(value, out.skip)
     elseif key == "experimental" then names(value, out.experimental)
-    elseif key == "error" then out.error = flags.boolean(value) or false end
+    elseif key == "error" and on ~= nil then out.error = on
+    else bad = bad or part end
+  end
+  return out, bad
+end
+
+---Raises when the options of a file or a build are no such.
+---@param text string|nil
+---@param at table|nil place for the message
+---@return table options of checks.options
+function checks.read(text, at)
+  local out, bad = checks.options(text)
+  if bad then
+    fault.raise("check", ("invalid check option '%s'"):format(bad), at, "write skip=RULE,RULE|all, experimental=RULE|all and error=true, with ; between them")
   end
   return out
 end
@@ -43,7 +59,10 @@ checks.of_stages = { LegacyKeyValueFormat = true, SecretsUsedInArgOrEnv = true, 
 function checks.of_comments(comments)
   for _, comment in ipairs(comments or {}) do
     local key, value = comment:match("^(%a%w*)%s*=%s*(%S.*)$")
-    if key and key:lower() == "check" then return checks.options(value) end
+    if key and key:lower() == "check" then
+      local options, bad = checks.options(value)
+      return not bad and options or nil
+    end
   end
   return nil
 end

@@ -153,6 +153,8 @@ local function read_file(lx, list, own, is_trigger)
     checks.run(list, function(rule, message, line) lx:warn(rule, message, line) end)
   end
   check_syntax(lx)
+  local directive = lx.directives.check
+  if directive then checks.read(directive.value, lx:at(directive.line, 1)) end
 end
 
 ---@param source string
@@ -168,7 +170,7 @@ function parser.parse(source, opts)
     fault.raise("syntax", "the Containerfile cannot be empty", lx:at(1, 1))
   end
   local list, own = {}, {}
-  local function check() return checks.options(lx.directives.check and lx.directives.check.value) end
+  local function check() return (checks.options(lx.directives.check and lx.directives.check.value)) end
   fault.noting(function() read_file(lx, list, own, opts.trigger) end, function()
     return filter_warnings(lx.warnings, check(), own)
   end)

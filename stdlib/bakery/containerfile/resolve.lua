@@ -465,7 +465,7 @@ function resolve.stages(ast, opts)
   plan.platform = platform.format(plan.target_p)
   plan.build_platform = platform.format(plan.build_p)
   plan.epoch = opts.epoch
-  plan.check = plan.build_args.BUILDKIT_DOCKERFILE_CHECK and checks.options(plan.build_args.BUILDKIT_DOCKERFILE_CHECK)
+  plan.check = plan.build_args.BUILDKIT_DOCKERFILE_CHECK and checks.read(plan.build_args.BUILDKIT_DOCKERFILE_CHECK)
     or ast.check
   local last
   for _, ins in ipairs(ast.instructions) do

@@ -43,6 +43,7 @@ end
 local make = {}
 
 function make.image(build, where, value, platform)
+  if value == "docker-image://scratch" then return { scratch = true } end
   return { image = images.resolve(build, value:match("^docker%-image://(.*)$"), platform, where.target) }
 end
 
@@ -100,7 +101,7 @@ end
 ---@return string
 function M.kind(value) return (require("app.plan.inputs").context(value)) end
 
---- What a named context is: { root=directory, ignore=lines|nil, dated=true|nil } or { image=image }; dated:
+--- What a named context is: { root=directory, ignore=lines|nil, dated=true|nil }, { image=image } or { scratch=true }; dated:
 --- the times of its files belong to the content.
 ---@param build table the running build
 ---@param where table of the target: contexts, target, secrets
@@ -120,11 +121,11 @@ end
 function M.source(build, where, from)
   if not from then return { root = where.context, ignore = where.ignore } end
   if from.stage then return { chain = where.stage_chain(from.stage), preserve = true } end
-  if from.scratch then return { chain = require("app.backend.embedded.chain").empty, preserve = true } end
   if from.image then
     return { chain = images.resolve(build, from.image, from.platform or where.platform, where.target).chain, preserve = true }
   end
-  local found = M.resolve(build, where, from.context, from.platform or where.platform)
+  local found = from.scratch and from or M.resolve(build, where, from.context, from.platform or where.platform)
+  if found.scratch then return { chain = require("app.backend.embedded.chain").empty, preserve = true } end
   if found.image then return { chain = found.image.chain, preserve = true } end
   return { root = found.root, ignore = found.ignore, dated = found.dated }
 end

@@ -59,6 +59,7 @@ local function open_stage(build, where, plan, stage, stage_result)
     local found = contexts.resolve(build, where, stage.base.context, stage.platform)
     return found.image or nil, found
   end)
+  if files and files.scratch then return fail.check(containerfile.state(stage, opts)), chains.empty end
   if not image then return from_files(build, where, stage, opts, files) end
   -- ONBUILD triggers of the base may need further stages: they are inserted before anything runs.
   local more = fail.check_bool(plan:insert_triggers(stage.index, image.config.config and image.config.config.OnBuild))
