@@ -322,13 +322,13 @@ describe("ci publish", function()
 
   it("finishes or takes back a release in which one registry went away between two tags", function()
     local dir, files = release()
-    local tags, old, new = tags_of(dir), nil, {}
+    local tags = tags_of(dir)
     assert.equal(0, publish(dir, files, q.host).code)
     for _, what in ipairs { "--resume", "--rollback" } do
       for _, quirk in ipairs { { refuse = { { "PUT", "/two/app/manifests/latest", { 503, -1 } } } },
         { refuse = { { "PUT", "/two/.*/manifests/[^s]", { 503, -1 } } } }, { forget = "/two/tool/manifests/latest" },
         { refuse = { { "HEAD", "/one/tool/manifests/latest", { 500, -1 } } } } } do
-        old = state_of(tags)
+        local old = state_of(tags)
         metadata(dir, "m.json", { [APP] = entry(source(q.host, "app", "linux/amd64")),
           [TOOL] = entry(source(q.host, "tool", "linux/amd64")) })
         q:set(quirk)
@@ -347,7 +347,7 @@ describe("ci publish", function()
           assert.same(old, state_of(tags))
           assert.equal(2, recover(dir, what).code)
         end
-        new = state_of(tags)
+        local new = state_of(tags)
         for _, tag in ipairs(tags) do
           if what == "--rollback" or not r.stderr:find("--resume", 1, true) then assert.equal(old[tag], new[tag], tag)
           else assert.not_equal(old[tag], new[tag], tag) end

@@ -217,12 +217,12 @@ end
 
 -- Other tags of the repository that show the digest, besides those that are to go too.
 local function others_showing(client, journal, step)
-  local ours, out = {}, {}
+  local own, out = {}, {}
   for _, s in ipairs(journal.steps) do
-    if s.repository == step.repository and not s.old then ours[s.tag] = true end
+    if s.repository == step.repository and not s.old then own[s.tag] = true end
   end
   for _, tag in ipairs(fail.check(client:tags(step.repository))) do
-    if not ours[tag] and shown(client, { repository = step.repository, tag = tag }) == step.digest then out[#out + 1] = tag end
+    if not own[tag] and shown(client, { repository = step.repository, tag = tag }) == step.digest then out[#out + 1] = tag end
   end
   return out
 end
