@@ -130,6 +130,69 @@ describe("retention", function()
     assert.equal(2, prune("p3", "--keep-last", "1", "--apply-plan", dir .. "/plan.json").code)
   end)
 
+  it("removes nothing from a registry that does not answer a single question", function()
+    local q <close> = registry.quirky()
+    local real = reg.host
+    reg.host = q.host
+    local shared = image("x", nil, 50)
+    index("x", "1.0.0", { shared }, 50)
+    index("x", "1.0.1", { shared, image("x", nil, 3) }, 3)
+    local config = json.decode(assert(client:manifest(q.host .. "/x@" .. shared.digest)).raw).config.digest
+    image("x", "1.0.2", 2)
+    local bare = image("x", "0.9.0", 60)
+    reg.host = real
+    local env = { BAKERY_REGISTRY_RETRY_ATTEMPTS = "1" }
+    local function try() return world.bakery({ "prune", q.host .. "/x", "--keep-last", "1", "--apply", "--yes" }, { env = env }) end
+    local own = json.decode(assert(client:manifest(q.host .. "/x@" .. bare.digest)).raw).config.digest
+    for _, quirk in ipairs { { refuse = { { "GET", "/manifests/" .. shared.digest, { 503, -1 } } } },
+      { refuse = { { "", "/manifests/1.0.1$", { 500, -1 } } } }, { refuse = { { "GET", "/blobs/" .. own, { 503, -1 } } } },
+      { refuse = { { "GET", "/referrers/", { 500, -1 } } } }, { refuse = { { "GET", "/tags/list", { 502, -1 } } } },
+      { content_type = MANIFEST }, { wrong_content_digest = true }, { cut_body = 20 }, { tags_text = "{" } } do
+      q:set(quirk)
+      q:requests()
+      local r = try()
+      assert.equal(6, r.code, json.encode(quirk) .. r.stdout .. r.stderr)
+      for _, request in ipairs(q:requests()) do
+        assert.is_true(request.method == "GET" or request.method == "HEAD", json.encode(quirk) .. " " .. request.method)
+      end
+    end
+    assert.is_string(config)
+    q:set {}
+    local r = try()
+    assert.equal(0, r.code, r.stderr)
+    assert.is_nil(client:head(q.host .. "/x:1.0.0"))
+    assert.is_table(client:head(q.host .. "/x:1.0.2"))
+  end)
+
+  it("carries a plan file out only while nothing needs what it removes", function()
+    local old = image("p4", "1.0.0", 30)
+    image("p4", "1.0.1", 20)
+    local dir = world.tmp()
+    local function saved(...) return prune("p4", "--keep-last", "1", ...) end
+    assert.equal(0, saved("--plan-out", dir .. "/plan.json").code)
+    local plan = json.decode(fs.read(dir .. "/plan.json"))
+    assert.same({ "1.0.0" }, { plan.repositories[1].tags[1].tag })
+    index("p4", "kept", { old }, 1) -- by somebody else, meanwhile
+    local r = saved("--tags", "^\\d", "--apply-plan", dir .. "/plan.json", "--yes")
+    assert.equal(7, r.code, r.stderr)
+    assert.truthy(r.stderr:find("has come to be needed since the plan was made", 1, true), r.stderr)
+    assert.same({ "1.0.0", "1.0.1", "kept" }, tags "p4")
+    for _, change in ipairs { function(p) p.tags[1].digest = "latest" end, function(p) p.tags = 5 end, function(p) p.tags[1] = 5 end,
+      function(p) p.manifests[1] = json.array {} end, function(p) p.repository = nil end } do
+      local doc = json.decode(fs.read(dir .. "/plan.json"))
+      change(doc.repositories[1])
+      assert(fs.write(dir .. "/bad.json", json.encode(doc)))
+      r = saved("--apply-plan", dir .. "/bad.json", "--yes")
+      assert.equal(2, r.code, r.stderr)
+      assert.truthy(r.stderr:find("malformed", 1, true), r.stderr)
+    end
+    -- a repository that is named twice counts once
+    r = world.bakery { "prune", reg.host .. "/p4", reg.host .. "/p4", "--keep-last", "0", "--line", "all", "--tags", "1.0.1",
+      "--max-delete", "2", "--apply", "--yes" }
+    assert.equal(0, r.code, r.stdout .. r.stderr)
+    assert.same({ "1.0.0", "kept" }, tags "p4")
+  end)
+
   local YAML = "repository:\n  url: https://example.com/x\nimages:\n  - name: app\n    versions:\n      - name: 1.0.0\n"
 
   it("cleans cache repositories of any registry by age", function()

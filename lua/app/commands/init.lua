@@ -256,7 +256,7 @@ M.list = {
       { name = "line", type = "enum", choices = { "major", "minor", "patch", "all" }, help = "what a version line is [default: minor]" },
       { name = "tags", type = "string", metavar = "RE", help = "--keep-last and --keep-days speak of these tags only" },
       { name = "keep-tag", type = "list", metavar = "RE", help = "keep these tags whatever else is said (repeatable)" },
-      { name = "grace", type = "number", metavar = "HOURS", help = "leave what is younger alone [default: 24]" },
+      { name = "grace", type = "number", metavar = "HOURS", help = "leave what is younger alone, and what may be [default: 24]" },
       { name = "max-delete", type = "int", min = 0, metavar = "N", help = "refuse to remove more" },
       { name = "plan-out", type = "string", metavar = "FILE", complete = "file", help = "write the plan there" },
       { name = "apply", type = "flag", help = "carry the plan out" },

@@ -101,13 +101,30 @@ local function plan_document(plans)
   return doc
 end
 
+-- Whether a member of a plan document is a repository's plan.
+local function is_plan(r)
+  if type(r) ~= "table" or type(r.repository) ~= "string" or type(r.tags) ~= "table" or type(r.manifests) ~= "table" then
+    return false
+  end
+  for _, t in ipairs(r.tags) do
+    if type(t) ~= "table" or type(t.tag) ~= "string" or not oci.is_digest(tostring(t.digest)) then return false end
+  end
+  for _, d in ipairs(r.manifests) do if not oci.is_digest(tostring(d)) then return false end end
+  return true
+end
+
 local function read_plan(file)
   local doc = fail.check(json.decode(fail.check(fs.read(file, 256 << 20)), { name = file }))
   if type(doc) ~= "table" or doc.kind ~= "PrunePlan" or type(doc.repositories) ~= "table" then
     fail.raise { class = "usage", code = "prune.plan", message = file .. ": not a plan of bakery prune" }
   end
   local out = {}
-  for _, r in ipairs(doc.repositories) do out[r.repository] = r end
+  for _, r in ipairs(doc.repositories) do
+    if not is_plan(r) then
+      fail.raise { class = "usage", code = "prune.plan", message = file .. ": a repository's plan in it is malformed" }
+    end
+    out[r.repository] = r
+  end
   return out, doc.repositories
 end
 
@@ -117,9 +134,17 @@ local function repositories(values, policy, saved)
   for i, r in ipairs(values) do list[i] = r end
   if #list == 0 and saved then for i, r in ipairs(saved) do list[i] = r.repository end end
   if #list == 0 then list = policy.repositories end
-  if #list > 0 then return list end
+  local seen = {}
+  if #list > 0 then
+    local out = {}
+    for _, name in ipairs(list) do
+      if not seen[name] then out[#out + 1] = name end
+      seen[name] = true
+    end
+    return out
+  end
   values.allow_empty, values.matrix_versions = true, "include"
-  local doc, seen = session.plan(values), {}
+  local doc = session.plan(values)
   for _, uid in ipairs(doc.group.default.targets) do
     for _, name in ipairs(doc["x-bakery"].targets[uid].repositories or {}) do
       if not seen[name] then list[#list + 1] = name end

@@ -7,6 +7,7 @@
 ---   referrers(digest)  → descriptors by the referrers API (none when there is no such API)
 --- all raising error objects for other trouble.
 local json = require "bakery.json"
+local media = require "bakery.image.media"
 local oci = require "bakery.oci"
 local task = require "bakery.task"
 local fail = require "app.fail"
@@ -20,6 +21,8 @@ local CREATED = "org.opencontainers.image.created"
 ---@field digest string
 ---@field is_index boolean
 ---@field children string[] digests of an index's manifests
+---@field loose table<string, boolean> children that may be no manifests: layers of BuildKit's caches
+---@field about table<string, boolean> children that are about others: BuildKit's attestations
 ---@field subject string|nil digest it refers to
 ---@field referrers string[] digests of manifests that refer to it
 ---@field created integer|nil seconds since 1970
@@ -46,25 +49,74 @@ function M.belongs_to(tag)
   return algorithm .. ":" .. hex, suffix == "" and "referrers" or suffix
 end
 
+local ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json" -- of image-spec 1.1's drafts
+local SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+"
+local KINDS = { [media.oci.index] = "index", [media.docker.index] = "index", [media.oci.manifest] = "image",
+  [media.docker.manifest] = "image", [ARTIFACT] = "image", [SCHEMA1 .. "json"] = "image", [SCHEMA1 .. "prettyjws"] = "image" }
+
+--- Raises: nothing is decided about a repository with something that cannot be understood.
+---@param name string what it is about
+---@param what string
+function M.unresolved(name, what)
+  fail.raise { class = "infra", code = "prune.unresolved", message = name .. ": " .. what,
+    hint = "nothing is removed from a repository that cannot be understood" }
+end
+
+-- "index" or "image"; what a manifest says of itself and what the registry says of it must agree.
+local function kind_of(m, doc)
+  local said, told = KINDS[m.media_type], KINDS[doc.mediaType]
+  if type(doc.mediaType) == "string" and not told then M.unresolved(m.digest, "unknown type " .. doc.mediaType) end
+  if not said and not told then M.unresolved(m.digest, "unknown type " .. tostring(m.media_type)) end
+  if said and told and said ~= told then
+    M.unresolved(m.digest, ("the registry says %s, the manifest %s"):format(m.media_type, doc.mediaType))
+  end
+  return told or said
+end
+
+local function digest_of(m, d, what)
+  if type(d) ~= "table" or not oci.is_digest(tostring(d.digest)) then M.unresolved(m.digest, "malformed " .. what) end
+  return d.digest
+end
+
+local function fill_index(node, m, doc)
+  if type(doc.manifests) ~= "table" then M.unresolved(m.digest, "an index without manifests") end
+  for i, d in ipairs(doc.manifests) do
+    local digest = digest_of(m, d, "entry " .. i)
+    node.children[i] = digest
+    node.loose[digest] = d.mediaType ~= nil and d.mediaType ~= json.null and not KINDS[d.mediaType] or nil
+    local platform = type(d.platform) == "table" and d.platform.os == "unknown"
+    node.about[digest] = platform and true or nil
+  end
+end
+
 local function fill(node, m)
-  local doc = fail.check(json.decode(m.raw, { name = m.digest }))
-  node.is_index = oci.is_index(m.media_type)
-  node.subject = type(doc.subject) == "table" and doc.subject.digest or nil
+  local doc = json.decode(m.raw, { name = m.digest })
+  if type(doc) ~= "table" then M.unresolved(m.digest, "not a manifest") end
+  node.is_index = kind_of(m, doc) == "index"
+  if doc.subject ~= nil and doc.subject ~= json.null then node.subject = digest_of(m, doc.subject, "subject") end
   node.created = M.seconds(type(doc.annotations) == "table" and doc.annotations[CREATED])
   node.config = doc.config
-  for _, d in ipairs(node.is_index and type(doc.manifests) == "table" and doc.manifests or {}) do
-    if type(d) == "table" and type(d.digest) == "string" then node.children[#node.children + 1] = d.digest end
-  end
+  if node.is_index then fill_index(node, m, doc)
+  elseif doc.manifests ~= nil then M.unresolved(m.digest, "an image with a list of manifests") end
 end
 
 --- Reads the graph of a repository.
 ---@param repo table
+---@param known table|nil a graph of it that was read before: what is below a digest does not change
 ---@return table { tags = { tag → digest }, nodes = { digest → node } }
-function M.read(repo)
+function M.read(repo, known)
   local g = { tags = {}, nodes = {} }
   local function visit(digest, m)
     if g.nodes[digest] then return end
-    local node = { digest = digest, missing = false, is_index = false, children = {}, referrers = {} }
+    local old = known and known.nodes[digest]
+    if old and not old.missing then
+      g.nodes[digest] = old
+      for _, list in ipairs { old.children, old.referrers, { old.subject } } do
+        for _, d in ipairs(list) do visit(d) end
+      end
+      return
+    end
+    local node = { digest = digest, missing = false, is_index = false, children = {}, loose = {}, about = {}, referrers = {} }
     g.nodes[digest] = node -- before anything is waited for: other tasks come by
     m = m or repo.get(digest)
     if not m then
@@ -136,8 +188,8 @@ function M.created(g, digest, created_of)
   local newest
   for _, child in ipairs(node.children) do
     local at = M.created(g, child, created_of)
-    if not at then return nil end
-    newest = math.max(newest or at, at)
+    if not at and not node.about[child] then return nil end
+    if at then newest = math.max(newest or at, at) end
   end
   node.created = newest
   return newest

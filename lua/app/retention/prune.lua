@@ -25,13 +25,11 @@ local function refuse_holes(repo, g, roots, marked)
   local named = {}
   for _, digest in ipairs(roots) do named[digest] = true end
   for digest in pairs(marked) do
-    for _, child in ipairs(g.nodes[digest].children) do named[child] = true end
+    local node = g.nodes[digest]
+    for _, child in ipairs(node.children) do named[child] = named[child] or not node.loose[child] or nil end
   end
   for digest in pairs(named) do
-    if g.nodes[digest].missing then
-      fail.raise { class = "infra", code = "prune.unresolved", message = ("%s: %s is needed by a kept image and is not there")
-        :format(repo.name, digest), hint = "nothing is removed from a repository that cannot be understood" }
-    end
+    if g.nodes[digest].missing then graph.unresolved(repo.name, digest .. " is needed by a kept image and is not there") end
   end
 end
 
@@ -74,8 +72,10 @@ function M.plan(repo, policy, now)
   local out = { repository = repo.name, kept = {}, tags = {}, manifests = {}, graph = g }
   local roots, doomed_roots = {}, {}
   for _, t in ipairs(tags) do
-    local young = gone[t.tag] and t.created and now - t.created < grace
-    if young then kept[t.tag] = ("younger than %g hours"):format(grace / HOUR) end
+    if gone[t.tag] and grace > 0 then
+      if not t.created then kept[t.tag] = "its age is unknown (--grace 0 does not ask for it)"
+      elseif now - t.created < grace then kept[t.tag] = ("younger than %g hours"):format(grace / HOUR) end
+    end
     if kept[t.tag] then
       roots[#roots + 1] = t.digest
       out.kept[#out.kept + 1] = { tag = t.tag, digest = t.digest, reason = kept[t.tag] }
@@ -92,14 +92,17 @@ function M.plan(repo, policy, now)
   end
   local marked = graph.closure(g, roots, true)
   refuse_holes(repo, g, roots, marked)
-  local doomed = {}
+  local doomed, dropped = {}, {}
   for digest in pairs(from_doomed) do
-    if not marked[digest] and not g.nodes[digest].missing then doomed[digest] = true end
+    if not marked[digest] then
+      dropped[digest] = true
+      if not g.nodes[digest].missing then doomed[digest] = true end
+    end
   end
   out.manifests = in_order(g, doomed)
   for tag, digest in pairs(g.tags) do
     local subject = graph.belongs_to(tag)
-    if subject and doomed[subject] then
+    if subject and dropped[subject] then
       out.tags[#out.tags + 1] = { tag = tag, digest = digest, reason = "belongs to " .. subject:sub(1, 19) }
     end
   end
@@ -107,18 +110,49 @@ function M.plan(repo, policy, now)
   return out
 end
 
---- Carries a plan out.
+local function changed(name, what)
+  fail.raise { class = "drift", code = "prune.changed", message = ("%s%s since the plan was made"):format(name, what),
+    hint = "make a new plan" }
+end
+
+-- Raises unless the repository is still as the plan has it: its tags show what they did, and no other tag, old or
+-- new, needs what is to go.
+local function must_hold(repo, plan)
+  local going, roots, doomed = {}, {}, {}
+  for _, t in ipairs(plan.tags) do going[t.tag] = t.digest end
+  for _, digest in ipairs(plan.manifests) do doomed[digest] = true end
+  local g = graph.read(repo, plan.graph)
+  for tag, digest in pairs(g.tags) do
+    if not going[tag] then roots[#roots + 1] = digest
+    elseif going[tag] ~= digest then changed(repo.name, ":" .. tag .. " has changed") end
+  end
+  for digest in pairs(graph.closure(g, roots, true)) do
+    if doomed[digest] then changed(repo.name, "@" .. digest .. " has come to be needed") end
+  end
+end
+
+local function remove_tag(repo, t)
+  local now = repo.get(t.tag)
+  if not now then return end
+  if now.digest ~= t.digest then changed(repo.name, ":" .. t.tag .. " has changed") end
+  repo.delete_tag(t.tag)
+end
+
+--- Carries a plan out. The repository is looked at again before, and once more before manifests go: what
+--- others have done since, while somebody was asked or tags were removed, stops it.
 ---@param repo table as for plan, with delete_tag(tag) and delete(digest)
 ---@param plan table of M.plan
 ---@param emit fun(event: table)
 ---@return integer removed
 function M.apply(repo, plan, emit)
   local removed = 0
+  must_hold(repo, plan)
   for _, t in ipairs(plan.tags) do
-    repo.delete_tag(t.tag)
+    remove_tag(repo, t)
     emit { type = "untagged", target = plan.repository, ref = repo.name .. ":" .. t.tag }
     removed = removed + 1
   end
+  if #plan.tags > 0 and #plan.manifests > 0 then must_hold(repo, plan) end
   for _, digest in ipairs(plan.manifests) do
     repo.delete(digest)
     emit { type = "removed", target = plan.repository, ref = repo.name .. "@" .. digest }
@@ -137,16 +171,10 @@ function M.recheck(saved, now, name)
   for _, t in ipairs(now.tags) do tags[t.tag] = t.digest end
   for _, d in ipairs(now.manifests) do manifests[d] = true end
   for _, t in ipairs(saved.tags) do
-    if tags[t.tag] ~= t.digest then
-      fail.raise { class = "drift", code = "prune.changed", message = ("%s:%s has changed since the plan was made")
-        :format(name, t.tag), hint = "make a new plan" }
-    end
+    if tags[t.tag] ~= t.digest then changed(name, ":" .. t.tag .. " has changed") end
   end
   for _, d in ipairs(saved.manifests) do
-    if not manifests[d] then
-      fail.raise { class = "drift", code = "prune.changed", message = ("%s@%s is needed now"):format(name, d),
-        hint = "make a new plan" }
-    end
+    if not manifests[d] then changed(name, "@" .. d .. " has come to be needed") end
   end
 end
 

@@ -43,7 +43,8 @@ function M.open(client, text)
   --- When an image was made, by its config; nil when that does not say.
   function repo.created(node)
     if type(node.config) ~= "table" or type(node.config.digest) ~= "string" then return nil end
-    local config = client:blob_data(name, node.config, { max = 16 << 20 })
+    local config, err = client:blob_data(name, node.config, { max = 16 << 20 })
+    if not config and not absent(err) and err.code ~= "oci.too_large" then fail.within("config of " .. at(node.digest), config, err) end
     local doc = config and json.decode(config)
     return type(doc) == "table" and graph.seconds(doc.created) or nil
   end
