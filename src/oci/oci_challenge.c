@@ -101,7 +101,9 @@ void oci_challenges_free(struct oci_challenge *list, size_t n) {
 
 /* Is every comma-separated action of `want` in `have`? */
 static bool actions_cover(const char *have, size_t nh, const char *want, size_t nw) {
-  if (nh == 1 && *have == '*') return true;
+  for (size_t i = 0; i < nh; i++) /* "*", alone or in a list */
+    if (have[i] == '*' && (i == 0 || have[i - 1] == ',') && (i + 1 == nh || have[i + 1] == ','))
+      return true;
   for (size_t i = 0; i < nw;) {
     const char *w = want + i, *comma = memchr(w, ',', nw - i);
     size_t k = comma ? (size_t)(comma - w) : nw - i;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/mem.h"
@@ -194,10 +195,13 @@ static bool explicit(struct bk_oci *c, const char *registry, struct oci_cred *ou
 static int from_files(struct bk_oci *c, const char *registry, const char *repository,
                       struct oci_cred *out, struct bk_err *err) {
   const struct oci_env *e = &c->env;
+  char own[40]; /* where podman keeps them for users without a runtime directory */
+  snprintf(own, sizeof own, "/run/containers/%u", (unsigned)getuid());
   const struct {
     const char *dir, *rest;
   } files[] = {{e->auth_file, ""},
                {e->xdg_runtime, "/containers/auth.json"},
+               {e->xdg_runtime ? NULL : own, "/auth.json"},
                {e->xdg_config, "/containers/auth.json"},
                {e->xdg_config ? NULL : e->home, "/.config/containers/auth.json"},
                {e->docker_config, "/config.json"},

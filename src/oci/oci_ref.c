@@ -64,13 +64,13 @@ static bool is_registry(const char *s, size_t n) {
   const char *end = s + n, *p = s;
   if (p < end && *p == '[') {
     for (p++; p < end && *p != ']'; p++)
-      if (!isxdigit((unsigned char)*p) && *p != ':' && *p != '.') return false;
+      if (!isxdigit((unsigned char)*p) && *p != ':') return false;
     if (p == end || p - s < 3) return false;
     p++;
   } else {
     bool fresh = true; /* at the start of a label */
     for (; p < end && *p != ':'; p++) {
-      if (*p == '.' ? fresh : !(isalnum((unsigned char)*p) || (*p == '-' && !fresh))) return false;
+      if (*p == '.' ? fresh || p[-1] == '-' : !(isalnum((unsigned char)*p) || (*p == '-' && !fresh))) return false;
       fresh = *p == '.';
     }
     if (p == s || fresh || p[-1] == '-') return false;
@@ -84,6 +84,13 @@ bool bk_oci_is_registry(const char *s) { return is_registry(s, strlen(s)); }
  * in it, not a host called User. */
 static bool looks_like_host(const char *s, size_t n) {
   return (n == 9 && strncasecmp(s, "localhost", 9) == 0) || memchr(s, '.', n) || memchr(s, ':', n);
+}
+
+/* 64 hexadecimal digits without a registry are how docker writes the id of an image. */
+static bool is_image_id(const char *s, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (!isdigit((unsigned char)s[i]) && (s[i] < 'a' || s[i] > 'f')) return false;
+  return n == 64;
 }
 
 struct parts {
@@ -115,6 +122,8 @@ static int set_name(struct bk_oci_ref *r, const struct parts *p, const char *nam
     plen = n - hlen - 1;
     if (!is_registry(host, hlen)) return bad(p, err, host, hlen, "invalid registry");
   }
+  if (path == name && is_image_id(name, n))
+    return bad(p, err, name, n, "an image's id, not a name:");
   if (plen == 0) return bad(p, err, path, plen, "missing repository name");
   if (!is_repository(path, plen)) {
     for (size_t i = 0; i < plen; i++)

@@ -18,6 +18,27 @@ void bk_oci_tags_free(struct bk_oci_tags *t) {
   *t = (struct bk_oci_tags){0};
 }
 
+/* Is "next" one of the relations that a link's parameters name? */
+static bool says_next(const char *params) {
+  const char *p = params;
+  while ((p = strcasestr(p, "rel"))) {
+    bool name = p == params || strchr("; \t", p[-1]);
+    p += 3;
+    p += strspn(p, " \t");
+    if (!name || *p != '=') continue;
+    p += 1 + strspn(p + 1, " \t");
+    bool quoted = *p == '"';
+    const char *end = p + quoted + strcspn(p + quoted, quoted ? "\"" : ";, \t");
+    for (p += quoted; p < end;) {
+      size_t n = strcspn(p, " \"");
+      if (p + n > end) n = (size_t)(end - p);
+      if (n == 4 && strncasecmp(p, "next", 4) == 0) return true;
+      p += n + (p + n < end);
+    }
+  }
+  return false;
+}
+
 /* The target of a rel="next" link (RFC 8288), caller frees; NULL = none. */
 static char *next_in(const char *v) {
   while ((v = strchr(v, '<'))) {
@@ -26,10 +47,7 @@ static char *next_in(const char *v) {
     const char *params = end + 1, *stop = strchr(params, '<');
     size_t n = stop ? (size_t)(stop - params) : strlen(params);
     cleanup_free char *text = bk_strndup(params, n);
-    const char *rel = strcasestr(text, "rel=");
-    if (rel) rel += 4 + (rel[4] == '"');
-    if (rel && strncasecmp(rel, "next", 4) == 0 && (!rel[4] || strchr("\" ;,\t", rel[4])))
-      return bk_strndup(v + 1, (size_t)(end - v - 1));
+    if (says_next(text)) return bk_strndup(v + 1, (size_t)(end - v - 1));
     v = end;
   }
   return NULL;

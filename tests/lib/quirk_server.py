@@ -69,6 +69,7 @@ QUIRKS
   artifact_filter        referrers are filtered by artifactType, and the answer says so
   upload_401             PUT of blobs: 401 this many times
   referrers              native referrers API; "html" answers a login page
+  link                   form of the Link header, with %s for the address
   page_loop              tag pages link to themselves
   page_size              tags per page
   reversed               tags come in the opposite order
@@ -566,7 +567,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if len(names) > size:
                 names = names[:size]
                 url = "%s?n=%d&last=%s" % (path, size, names[-1])
-                headers["Link"] = '<%s>; rel="next"' % url
+                headers["Link"] = self.q.get("link", '<%s>; rel="next"') % url
         if self.q.get("page_loop"):
             headers["Link"] = '<%s>; rel="next"' % self.path
         if self.q.get("page_away"):

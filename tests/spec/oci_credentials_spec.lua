@@ -213,6 +213,42 @@ describe("credentials", function()
     assert.matches("BAKERY_REGISTRY_HOST", warnings[1])
   end)
 
+  it("are where podman puts them for users without a runtime directory", function()
+    local place = "/run/containers/" .. process.uid()
+    local fs = require "bakery.fs"
+    if fs.exists(place .. "/auth.json") then return pending(place .. "/auth.json is somebody's") end
+    local had = fs.exists(place)
+    if not had and not fs.mkdir(place, { parents = true }) then return pending("needs a writable " .. place) end
+    registry.write(place .. "/auth.json", json.encode { auths = { ["r.example"] = login "podman" } })
+    local user = who "r.example"
+    process.setenv("XDG_RUNTIME_DIR", dir)
+    local other = who "r.example"
+    os.remove(place .. "/auth.json")
+    if not had then os.remove(place) end
+    assert.same({ "podman" }, { user, other })
+  end)
+
+  it("of odd entries are none", function()
+    write(".docker/config.json", { auths = { ["r.example"] = json.object(), ["r.example/other"] = login "other" } })
+    assert.is_nil((who "r.example/mine"))
+    assert.equal("other", (who "r.example/other"))
+    os.execute("rm " .. dir .. "/.docker/config.json && mkdir " .. dir .. "/.docker/config.json")
+    assert.is_nil((who "r.example"))
+  end)
+
+  it("for Hub's repositories are the nearest ones", function()
+    write(".docker/config.json", { auths = { ["docker.io"] = login "top", ["docker.io/vendor"] = login "vendor",
+      ["docker.io/library"] = login "library", ["docker.io/library/busybox"] = login "busybox" } })
+    for name, want in pairs { ["docker.io/library/busybox"] = "busybox", ["docker.io/library/other"] = "library",
+      ["docker.io/vendor/product"] = "vendor", ["docker.io/vendor"] = "vendor", ["docker.io/else/product"] = "top" } do
+      assert.same({ name, want }, { name, (who(name)) })
+    end
+    for _, key in ipairs { "http://r.example/v1/", "http://r.example/v2/", "https://r.example", "r.example/", "R.example" } do
+      write(".docker/config.json", { auths = { [key] = login "url" } })
+      assert.same({ key, "url" }, { key, (who "r.example/a/b") })
+    end
+  end)
+
   it("are never shown", function()
     write(".docker/config.json", { auths = { ["r.example"] = login "u" } })
     local got = assert(oci.client {}):credentials "r.example"

@@ -53,6 +53,23 @@ describe("oci.ref", function()
     ["Upper.Example/a"] = "upper.example/a:latest",
     ["a:5000"] = "docker.io/library/a:5000",
     ["a__b/c.d-e--f"] = "docker.io/a__b/c.d-e--f:latest",
+    ["test.com:5000"] = "docker.io/library/test.com:5000", ["192.168.1.1"] = "docker.io/library/192.168.1.1:latest",
+    ["192.168.1.1:5000"] = "docker.io/library/192.168.1.1:5000", ["192.168.1.1:5000/repo:5050"] = "192.168.1.1:5000/repo:5050",
+    ["test:5000/repo"] = "test:5000/repo:latest", ["test-com:8080/foo"] = "test-com:8080/foo:latest",
+    ["test_com/foo"] = "docker.io/test_com/foo:latest", ["foo_bar.com:8080"] = "docker.io/library/foo_bar.com:8080",
+    ["lowercase:Uppercase"] = "docker.io/library/lowercase:Uppercase",
+    ["b.gcr.io/test.example.com/my-app:test.example.com"] = "b.gcr.io/test.example.com/my-app:test.example.com",
+    ["xn--n3h.com/myimage:xn--n3h.com"] = "xn--n3h.com/myimage:xn--n3h.com", ["Asdf.com/foo"] = "asdf.com/foo:latest",
+    ["0101.com/a"] = "0101.com/a:latest", ["ab.c-om/a"] = "ab.c-om/a:latest", ["a/a/a/a"] = "docker.io/a/a/a/a:latest",
+    ["[2001:db8::1]/repo"] = "[2001:db8::1]/repo:latest", ["[2001:db8:1:2:3:4:5:6]/repo:t"] = "[2001:db8:1:2:3:4:5:6]/repo:t",
+    ["[2001:db8::]:5000/repo:t@" .. D] = "[2001:db8::]:5000/repo:t@" .. D, ["[FC00::1]:5000/a"] = "[fc00::1]:5000/a:latest",
+    ["localhost:8080@" .. D] = "docker.io/library/localhost:8080@" .. D, ["localhost@" .. D] = "docker.io/library/localhost@" .. D,
+    ["library/foo/bar"] = "docker.io/library/foo/bar:latest", ["index.docker.io/debian"] = "docker.io/library/debian:latest",
+    ["docker.io/" .. ("1a"):rep(32)] = "docker.io/library/" .. ("1a"):rep(32) .. ":latest",
+    [("a"):rep(63)] = "docker.io/library/" .. ("a"):rep(63) .. ":latest", [("g"):rep(64)] = "docker.io/library/" .. ("g"):rep(64) .. ":latest",
+    ["docker---rules/docker"] = "docker.io/docker---rules/docker:latest",
+    ["registry.io/foo/project--id.module--name.ver---sion--name"] = "registry.io/foo/project--id.module--name.ver---sion--name:latest",
+    ["x.y/a@sha512:" .. ("f"):rep(128)] = "x.y/a@sha512:" .. ("f"):rep(128),
     ["x.y/a:" .. ("t"):rep(128)] = "x.y/a:" .. ("t"):rep(128),
   } do
     it("reads " .. text:sub(1, 40), function() assert.equal(want, tostring(assert(oci.ref(text)))) end)
@@ -72,6 +89,20 @@ describe("oci.ref", function()
     ["a-"] = "repository", ["a b"] = "repository", ["a\0b"] = "repository", ["x.y:0/a"] = "registry",
     ["x.y:70000/a"] = "registry", ["x..y/a"] = "registry", ["[::1/a"] = "registry", ["x.y/"] = "repository",
     ["a@sha256:" .. ("A"):rep(64)] = "digest", ["a@sha256:" .. ("a"):rep(63)] = "digest",
+    [("1a"):rep(32)] = "an image's id", ["https://github.com/docker/docker"] = "registry", ["docker///docker"] = "repository",
+    ["docker.io/docker/Docker"] = "lower case", ["docker-/docker"] = "repository", ["____/____"] = "repository",
+    ["_docker/_docker"] = "repository", ["dock_.er/docker"] = "registry", ["dock-.er/docker"] = "registry",
+    ["docker./docker"] = "registry", [".docker/docker"] = "registry", ["do..cker/docker"] = "registry",
+    ["do__cker:8080/docker"] = "registry", ["foo_bar.com:8080/app"] = "registry", ["foo.com:http/bar"] = "registry",
+    ["ab-.com/a"] = "registry", ["ab.-com/a"] = "registry", ["-ab.com/a"] = "registry", ["ab.com-/a"] = "registry",
+    ["foo/-bar"] = "repository", ["foo/bar-"] = "repository", ["a/a/a/"] = "repository", ["aa/asdf$$^/aa"] = "repository",
+    ["example.com/..dots/a"] = "repository", ["example.com/.dots/a"] = "repository", ["example.com/__a/b"] = "repository",
+    ["[fc00::1]"] = "tag", ["[fc00::1]:5000"] = "tag", ["fc00::1:5000/debian"] = "registry",
+    ["[fe80::1%eth0]:5000/debian"] = "registry", ["[2001:db8:3:4::192.0.2.33]:5000/debian"] = "registry",
+    ["[fd00:1:2::3]75050/a"] = "registry", ["[fd00:1:2::3]::75/a"] = "registry", ["192.168.1.1:750050/a"] = "registry",
+    ["repo@sha256:" .. ("f"):rep(34)] = "digest", ["validname@invaliddigest:" .. ("f"):rep(64)] = "digest", ["a:b~c"] = "tag",
+    [":justtag"] = "repository", ["@sha256:" .. ("f"):rep(64)] = "repository", ["Uppercase:tag"] = "lower case",
+    ["x.y:5000/Uppercase/lowercase:tag"] = "lower case",
     ["a@md5:" .. ("a"):rep(32)] = "digest", ["x.y/" .. ("a/"):rep(130) .. "a"] = "255",
   } do
     it("refuses '" .. text:sub(1, 30) .. "'", function()
@@ -548,6 +579,15 @@ describe("with a bad registry", function()
       q:set(quirk)
       assert.same(all, c:tags(repo))
     end
+    for form, pages in pairs { ["<%s>; rel=next"] = 3, ['<%s>;rel="NEXT"'] = 3, ['<%s>; title="x"; rel = "last next"'] = 3,
+      ['</v2/x>; rel="prev", <%s>; rel="next"'] = 3, ['<%s>; rel="nextish"'] = 1, ['<%s>; rel="next'] = 3, ["<%s"] = 1,
+      ['<%s>; title="rel=next"'] = 1, ['<%s>; norel="next"'] = 1, ["<%s>"] = 1, ['%s; rel="next"'] = 1 } do
+      q:set { page_size = 3, link = form }
+      q:requests()
+      c:tags(repo)
+      assert.same({ form, pages }, { form, select(2, q:methods_of("tags"):gsub("GET", "")) })
+    end
+    q:set {}
     assert.same({}, c:tags(q.host .. "/empty"))
   end)
 

@@ -40,11 +40,62 @@ static void test_challenges(void) {
   oci_challenges_free(list, n);
 }
 
+/* Headers and what the first challenge of them is taken for: scheme, realm, service, scope. */
+static void test_challenge_forms(void) {
+  static const struct {
+    const char *header, *scheme, *realm, *service, *scope;
+  } rows[] = {
+      {"foo bar", "foo", NULL, NULL, NULL},
+      {"Basic realm=\"Test Registry\"", "basic", "Test Registry", NULL, NULL},
+      {"Basic", "basic", NULL, NULL, NULL},
+      {"Basic  ", "basic", NULL, NULL, NULL},
+      {"BaSiC ReAlM=\"any case\"", "basic", "any case", NULL, NULL},
+      {"Basic realm=unquoted", "basic", "unquoted", NULL, NULL},
+      {"Basic realm=/", "basic", "/", NULL, NULL},
+      {"Basic realm=\"never closed", "basic", NULL, NULL, NULL},
+      {"Basic realm=\"ends in a backslash\\", "basic", NULL, NULL, NULL},
+      {"Bearer", "bearer", NULL, NULL, NULL},
+      {"Bearer realm = \"https://a/t\"   ,service=r.example, scope  =\"repository:a/b:pull,push\"  ",
+       "bearer", "https://a/t", "r.example", "repository:a/b:pull,push"},
+      {"Bearer realm=\"https://a/t\",service=\"r\",scope=\"repository:a:pull,push repository:b:pull\"",
+       "bearer", "https://a/t", "r", "repository:a:pull,push repository:b:pull"},
+      {"Bearer realm=\"https://a/t\",service", "bearer", "https://a/t", NULL, NULL},
+      {"Bearer realm=\"https://a/t\",service=", "bearer", "https://a/t", NULL, NULL},
+      {"Bearer realm=\"https://a/t\",service= ", "bearer", "https://a/t", NULL, NULL},
+      {"Bearer realm=\"https://a/t\",service=\"open", "bearer", "https://a/t", NULL, NULL},
+      {"Bearer realm=\"https://a/t\",other=\"\",service=\"r\"", "bearer", "https://a/t", "r", NULL},
+      {"Bearer other=fun,realm=\"he\\\"\\l\\lo\"", "bearer", "he\"llo", NULL, NULL},
+      {"Bearer realm=\"one\",realm=\"two\"", "bearer", "one", NULL, NULL},
+      {"Bearer service=\"SUSE Linux Docker Registry\",scope=\"registry:catalog:*\",realm=\"https://r/auth\"",
+       "bearer", "https://r/auth", "SUSE Linux Docker Registry", "registry:catalog:*"},
+  };
+  for (size_t i = 0; i < BK_ARRAY_LEN(rows); i++) {
+    struct oci_challenge list[8];
+    size_t n = oci_challenges_parse(rows[i].header, list, 0, 8);
+    CHECK(n >= 1);
+    CHECK_STR(list[0].scheme, rows[i].scheme);
+    const char *const got[] = {list[0].realm, list[0].service, list[0].scope};
+    const char *const want[] = {rows[i].realm, rows[i].service, rows[i].scope};
+    for (size_t k = 0; k < BK_ARRAY_LEN(got); k++) {
+      CHECK(!got[k] == !want[k]);
+      if (got[k] && want[k]) CHECK_STR(got[k], want[k]);
+    }
+    oci_challenges_free(list, n);
+  }
+}
+
 static void test_scopes(void) {
   CHECK(oci_scope_covers("repository:a:pull,push", "repository:a:pull"));
   CHECK(oci_scope_covers("repository:a:push,pull", "repository:a:pull,push"));
   CHECK(oci_scope_covers("repository:a:*", "repository:a:delete"));
   CHECK(oci_scope_covers("repository:b:pull repository:a:pull", "repository:a:pull"));
+  CHECK(oci_scope_covers("repository:a:pull,*,push", "repository:a:delete"));
+  CHECK(oci_scope_covers("repository:a:push,pull,push", "repository:a:pull,push"));
+  CHECK(oci_scope_covers("registry:catalog:*", "registry:catalog:pull"));
+  CHECK(oci_scope_covers("unknown repository:a:pull", "repository:a:pull"));
+  CHECK(oci_scope_covers("repository:host:5000/a:pull", "repository:host:5000/a:pull"));
+  CHECK(!oci_scope_covers("repository:a:,", "repository:a:pull"));
+  CHECK(!oci_scope_covers("repository:a:p*", "repository:a:pull"));
   CHECK(oci_scope_covers("x", ""));
   CHECK(!oci_scope_covers("repository:a:pull", "repository:a:pull,push"));
   CHECK(!oci_scope_covers("repository:ab:pull", "repository:a:pull"));
@@ -114,6 +165,7 @@ static void test_hosts(void) {
 
 int main(void) {
   test_challenges();
+  test_challenge_forms();
   test_scopes();
   test_token_age();
   test_base64();
