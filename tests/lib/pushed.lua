@@ -8,6 +8,7 @@ local registry = require "lib.registry"
 local M = {
   MANIFEST = "application/vnd.oci.image.manifest.v1+json", INDEX = "application/vnd.oci.image.index.v1+json",
   CONFIG = "application/vnd.oci.image.config.v1+json", LAYER = "application/vnd.oci.image.layer.v1.tar+gzip",
+  ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd",
   DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json",
   DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json",
   DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json",
@@ -17,8 +18,8 @@ local M = {
 --- Digest and size of bytes.
 function M.desc(data) return { digest = "sha256:" .. digest.sha256(data), size = #data } end
 
---- A gzip layer of { path = text, ["link"] = { link = target }, ["dir/.wh.x"] = "" }; bytes and diff id.
-function M.layer(files)
+--- A layer (gzip, or `compression`) of { path = text, ["link"] = { link = target }, ["dir/.wh.x"] = "" }; bytes and diff id.
+function M.layer(files, compression)
   local dir = registry.tmpdir()
   local names = {}
   for path in pairs(files) do names[#names + 1] = path end
@@ -31,18 +32,18 @@ function M.layer(files)
     assert(out:add(e))
   end
   local plain = assert(out:finish())
-  assert(archive.compress { src = dir .. "/t", dst = dir .. "/gz", compression = "gzip" })
+  assert(archive.compress { src = dir .. "/t", dst = dir .. "/gz", compression = compression or "gzip" })
   return assert(fs.read(dir .. "/gz")), plain.digest
 end
 
---- Pushes an image; o: platform, layers (list of layer()'s file tables), config, annotations, docker, tag,
+--- Pushes an image; o: platform, layers (list of layer()'s file tables), config, annotations, docker, zstd, tag,
 --- subject, artifact_type, blobs (of an artifact).
 ---@return table { raw, digest, size, media_type, platform, blobs }
 function M.push(c, repo, o)
   o = o or {}
   local os_name, arch, variant = (o.platform or "linux/amd64"):match "^([^/]+)/([^/]+)/?(.*)$"
   local blobs, diff_ids = {}, json.array {}
-  for i, files in ipairs(o.layers or {}) do blobs[i], diff_ids[i] = M.layer(files) end
+  for i, files in ipairs(o.layers or {}) do blobs[i], diff_ids[i] = M.layer(files, o.zstd and "zstd") end
   local config = json.encode(json.object { { "architecture", arch }, { "os", os_name },
     { "variant", variant ~= "" and variant or nil }, { "created", "2026-01-01T00:00:00Z" },
     { "config", o.config or json.object() }, { "rootfs", { type = "layers", diff_ids = diff_ids } } })
@@ -56,7 +57,7 @@ function M.push(c, repo, o)
   doc.config = entry(config, o.artifact_type and "application/vnd.oci.empty.v1+json" or o.docker and M.DOCKER_CONFIG or M.CONFIG)
   doc.layers = json.array {}
   for i, data in ipairs(blobs) do
-    doc.layers[i] = entry(data, o.artifact_type and "text/plain" or o.docker and M.DOCKER_LAYER or M.LAYER)
+    doc.layers[i] = entry(data, o.artifact_type and "text/plain" or o.docker and M.DOCKER_LAYER or o.zstd and M.ZSTD or M.LAYER)
   end
   doc.subject = o.subject and { mediaType = o.subject.media_type, digest = o.subject.digest, size = o.subject.size }
   doc.annotations = o.annotations

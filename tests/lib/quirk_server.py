@@ -161,6 +161,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send(status, body.encode(), headers)
 
     def read_body(self):
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            data = b""
+            while True:
+                n = int(self.rfile.readline().split(b";")[0], 16)
+                data += self.rfile.read(n)
+                self.rfile.readline()
+                if n == 0:
+                    return data
         return self.rfile.read(int(self.headers.get("Content-Length", "0")))
 
     def host(self):
@@ -483,7 +491,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.error(413, "SIZE_INVALID")
         if self.q.get("no_chunks"):
             return self.error(self.q["no_chunks"], "UNSUPPORTED")
-        start, end = (int(n) for n in self.headers["Content-Range"].split("-"))
+        whole = "%d-%d" % (len(UPLOADS[name]), len(UPLOADS[name]) + len(data) - 1)  # of a stream
+        start, end = (int(n) for n in self.headers.get("Content-Range", whole).split("-"))
         if start != len(UPLOADS[name]) or end - start + 1 != len(data):
             return self.progress(416, repo, name)
         UPLOADS[name] += data[:len(data) - (self.planned_item("chunk_short") or 0)]

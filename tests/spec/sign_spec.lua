@@ -276,7 +276,7 @@ describe("sign", function()
   end)
 
   it("agrees with cosign", function()
-    local cosign = process.which "cosign"
+    local cosign = fs.exists "build/peers/bin/cosign" and fs.realpath "build/peers/bin/cosign" or process.which "cosign"
     if not cosign then return print "skipped: needs cosign (make peers)" end
     local function go(...)
       local r = assert(process.run { cmd = { cosign, ... }, cwd = dir, merge = true,
