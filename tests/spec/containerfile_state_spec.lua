@@ -578,6 +578,21 @@ describe("the final config", function()
       .. '"os":"linux","rootfs":{"diff_ids":["sha256:base","sha256:1","sha256:2"],"type":"layers"}}', json.encode(doc))
   end)
 
+  it("has a history entry for every layer of the base, and none too many", function()
+    local function marks(history, layers)
+      local diff_ids = {}
+      for i = 1, layers do diff_ids[i] = "sha256:" .. i end
+      local s = run({ "FROM img", "ENV A=1" }, nil, { rootfs = { type = "layers", diff_ids = diff_ids }, history = history })
+      local out = {}
+      for i, h in ipairs(s:final_config({}).history) do out[i] = (h.created_by or "-") .. (h.empty_layer and "" or " +") end
+      return table.concat(out, ", ")
+    end
+    assert.are.equal("- +, - +, ENV A=1", marks(nil, 2))
+    assert.are.equal("a +, m, - +, ENV A=1", marks({ { created_by = "a" }, { created_by = "m", empty_layer = true } }, 2))
+    assert.are.equal("a +, b, ENV A=1", marks({ { created_by = "a", empty_layer = json.null }, { created_by = "b" } }, 1))
+    assert.are.equal("ENV A=1", marks(json.array {}, 0))
+  end)
+
   it("takes the last history time, or none", function()
     assert.are.equal("2020-09-13T12:26:41Z", build({}, { 1600000000, 1600000001 }).created)
     local s = run { "FROM scratch", "ENV A=1" }

@@ -39,6 +39,20 @@ local function copy(v)
 end
 image.copy = copy
 
+-- Every layer has an entry of the history, and every entry without empty_layer a layer: tools count on it.
+-- Bases that say otherwise are put right as BuildKit does it.
+local function match_layers(history, layers)
+  local count = 0
+  for _, h in ipairs(history) do
+    if h.empty_layer ~= true then
+      if count == layers then h.empty_layer = true else count = count + 1 end
+    end
+  end
+  for _ = count + 1, layers do
+    history[#history + 1] = { comment = "buildkit.exporter.image.v0", base = true }
+  end
+end
+
 ---Takes over what a base image's configuration document says.
 ---@param doc? table decoded JSON (config, history, rootfs, os, architecture …)
 ---@return table config, table[] history, string[] diff_ids, table top
@@ -68,11 +82,13 @@ function image.open(doc)
     history[i].base = true
   end
   local rootfs = present(doc.rootfs) and doc.rootfs or {}
+  local diff_ids = strings(present(rootfs.diff_ids) and rootfs.diff_ids) or {}
+  match_layers(history, #diff_ids)
   local top = {}
   for _, k in ipairs { "architecture", "os", "variant", "author", "os.version", "os.features" } do
     if present(doc[k]) and doc[k] ~= "" then top[k] = copy(doc[k]) end
   end
-  return config, history, strings(present(rootfs.diff_ids) and rootfs.diff_ids) or {}, top
+  return config, history, diff_ids, top
 end
 
 local function object(t)
