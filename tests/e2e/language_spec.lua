@@ -117,6 +117,13 @@ RUN --mount=source=file,target=rel cat rel && echo in=$(pwd)
     has(log, "| changed")
   end)
 
+  it("cache: a directory inside one begins empty, and stays inside", function()
+    local log = build(BASE .. "RUN --mount=type=cache,id=deep,source=../../../etc,target=/c ls -A /c | wc -l; echo x > /c/mine\n"
+      .. "RUN --mount=type=cache,id=deep,target=/c cat /c/etc/mine\n")
+    has(log, "| 0")
+    has(log, "| x")
+  end)
+
   it("cache: locked ones exclude each other, private ones are two", function()
     local stages, copies = {}, {}
     for i = 1, 3 do
@@ -251,6 +258,16 @@ describe("RUN flags", function()
       has(r.stderr, "Containerfile:4")
     end
     build(BASE .. "RUN --security=sandbox true\n")
+  end)
+end)
+
+describe("USER", function()
+  teardown(world.cleanup)
+
+  it("has its own group among the supplementary ones", function()
+    local log = build(BASE .. "RUN echo root $(grep Groups /proc/self/status)\nUSER app\nRUN echo app $(grep Groups /proc/self/status)\n"
+      .. "USER app:0\nRUN echo other $(grep Groups /proc/self/status)\nUSER 7:8\nRUN echo numbers $(grep Groups /proc/self/status)\n")
+    for _, line in ipairs { "root Groups: 0", "app Groups: 50 1001", "other Groups: 0", "numbers Groups: 8" } do has(log, line) end
   end)
 end)
 

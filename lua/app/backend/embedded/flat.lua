@@ -109,7 +109,6 @@ local function source_of(build, where, step, m, tmp, n)
   else
     local path = m.source
     if m.subpath then -- what is in a cache may be hostile: resolved inside it
-      fail.check(snapshot.mkdir { lowers = {}, upper = path, path = m.subpath, mode = 493, uid = 0, gid = 0 })
       path = fail.check(snapshot.lookup { lowers = { path }, path = m.subpath }).real
     end
     local st = fs.stat(path, false)

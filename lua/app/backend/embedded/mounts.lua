@@ -165,9 +165,15 @@ function make.tmpfs(self, build, _, step, m)
   return { type = "tmpfs", target = target, size = m.size, mode = m.tmpfs_mode, ro = m.ro or false }
 end
 
-function make.cache(self, _, _, step, m)
-  return { type = "bind", target = target_path(step, m), source = self.caches[cache_id(step, m)].path,
-    subpath = not m.from and m.source and m.source ~= "/" and m.source or nil, ro = m.ro or false }
+-- A directory inside a cache begins as an empty one, too; what is in a cache may be hostile.
+function make.cache(self, build, _, step, m)
+  local path = self.caches[cache_id(step, m)].path
+  local subpath = not m.from and m.source and m.source ~= "/" and m.source or nil
+  if subpath then
+    fail.check(snapshot.mkdir { lowers = {}, upper = path, path = subpath, mode = m.mode or 493, uid = m.uid, gid = m.gid,
+      userxattr = build.userxattr })
+  end
+  return { type = "bind", target = target_path(step, m), source = path, subpath = subpath, ro = m.ro or false }
 end
 
 -- What an image or stage has is shown as it is; a copy is made of what may be written to, of a context
