@@ -246,6 +246,43 @@ describe("ADD of git repositories", function()
   end)
 end)
 
+describe("ADD of git repositories that are plain files", function()
+  local server
+  setup(function() server = servers.files() end)
+  teardown(function()
+    server:stop()
+    world.cleanup()
+  end)
+
+  it("takes submodules, whose history nobody can shorten there", function()
+    if not process.which "git" then return pending "needs git" end
+    local part, whole = servers.git_files(server, "part"), servers.git_files(server, "whole")
+    part:commit { file = "part" }
+    whole:git { "-C", whole.dir, "submodule", "--quiet", "add", part.url, "part" }
+    whole:commit({ file = "first" }, "v1")
+    whole:commit { file = "second" }
+    local tree = build(world.project { app = ("FROM scratch\nADD U /a/\nADD U?submodules=false&tag=v1 /b/\n"):gsub("U", whole.url) })
+    assert.equal("second", tree.content "a/file")
+    assert.equal("part", tree.content "a/part/file")
+    assert.is_false(tree.exists "a/part/.git")
+    assert.equal("first", tree.content "b/file")
+    assert.is_false(tree.exists "b/part/file")
+  end)
+
+  it("takes those that name their objects by sha256", function()
+    if not process.which "git" then return pending "needs git" end
+    local repo = servers.git_files(server, "long", "--object-format=sha256")
+    local first = repo:commit({ file = "first" }, "v1")
+    local second = repo:commit { file = "second" }
+    local tree = build(world.project { app = ("FROM scratch\nADD U#v1 /tag/\nADD --keep-git-dir --checksum=%s U#%s /commit/\nADD --checksum=%s U /head/\n")
+      :format(first, first, second:sub(1, 10)):gsub("U", repo.url) })
+    assert.equal(64, #first)
+    assert.equal("first", tree.content "tag/file")
+    assert.equal(first, (tree.content "commit/.git/HEAD":gsub("%s", "")))
+    assert.equal("second", tree.content "head/file")
+  end)
+end)
+
 describe("named contexts", function()
   local server
   setup(function() server = servers.files() end)

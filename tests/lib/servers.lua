@@ -41,20 +41,36 @@ function Files:stop() self.child:close() end
 local Git = {}
 Git.__index = Git
 
+local function repository(dir, ...)
+  local self = setmetatable({ dir = dir }, Git)
+  self.env = { GIT_CONFIG_GLOBAL = "/dev/null", GIT_AUTHOR_NAME = "A", GIT_AUTHOR_EMAIL = "a@b.c", GIT_COMMITTER_NAME = "A",
+    GIT_COMMITTER_EMAIL = "a@b.c", GIT_AUTHOR_DATE = "@1500000000 +0000", GIT_COMMITTER_DATE = "@1500000000 +0000" }
+  self:git { "init", "--quiet", "--initial-branch=main", dir, ... }
+  return self
+end
+
+--- A repository as plain files of M.files().
+---@param files table
+---@param name string of its directory there
+---@param ... string options of git init
+---@return table { url=, commit=fn(files, tag) -> hash, dir= }
+function M.git_files(files, name, ...)
+  local self = repository(files.dir .. "/www/" .. name, ...)
+  self.url = files.url .. "/" .. name .. "/.git"
+  return self
+end
+
 --- A repository served by `git daemon`; nil without one.
----@return table|nil { url=, commit=fn(files, opts) -> hash, dir= }
+---@return table|nil { url=, commit=fn(files, tag) -> hash, dir= }
 function M.git()
   local r = process.run { cmd = { "git", "--exec-path" } }
   if not r or r.code ~= 0 or not fs.exists(r.stdout:gsub("%s+$", "") .. "/git-daemon") then return nil end
-  local self = setmetatable({ base = world.tmp() }, Git)
-  self.dir = self.base .. "/repo.git"
-  self.env = { GIT_CONFIG_GLOBAL = "/dev/null", GIT_AUTHOR_NAME = "A", GIT_AUTHOR_EMAIL = "a@b.c", GIT_COMMITTER_NAME = "A",
-    GIT_COMMITTER_EMAIL = "a@b.c", GIT_AUTHOR_DATE = "@1500000000 +0000", GIT_COMMITTER_DATE = "@1500000000 +0000" }
-  self:git { "init", "--quiet", "--initial-branch=main", self.dir }
+  local base = world.tmp()
+  local self = repository(base .. "/repo.git")
   for try = 1, 20 do -- a port that is free now may be taken a moment later
     self.port = math.random(20000, 50000)
     self.child = assert(process.spawn { cmd = { "git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1",
-      "--port=" .. self.port, "--base-path=" .. self.base, self.base } })
+      "--port=" .. self.port, "--base-path=" .. base, base } })
     self.url = ("git://127.0.0.1:%d/repo.git"):format(self.port)
     local deadline = loop.now() + 5
     repeat
@@ -80,6 +96,7 @@ function Git:commit(files, tag)
   self:git { "-C", self.dir, "add", "-A" }
   self:git { "-C", self.dir, "commit", "--quiet", "-m", "x" }
   if tag then self:git { "-C", self.dir, "tag", "-a", "-m", "x", tag } end
+  self:git { "-C", self.dir, "update-server-info" }
   return self:git { "-C", self.dir, "rev-parse", "HEAD" }
 end
 

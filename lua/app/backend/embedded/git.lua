@@ -60,13 +60,16 @@ function Repo:try(args, opts)
   return fail.check(process.run { cmd = cmd, env = env, timeout = 1800 })
 end
 
-function Repo:git(args, opts)
-  local r = self:try(args, opts)
-  if r.code == 0 then return r.stdout end
+local function failed(repo, args, r)
   local why = r.stderr:gsub("%s+$", ""):gsub("\n.*\n", "\n")
   return fail.raise { class = "infra", code = "git.failed",
-    message = ("git %s %s: %s"):format(args[1] == "-C" and args[3] or args[1], shown(self.url), why ~= "" and why
+    message = ("git %s %s: %s"):format(args[1] == "-C" and args[3] or args[1], shown(repo.url), why ~= "" and why
       or process.exit_reason(r)) }
+end
+
+function Repo:git(args, opts)
+  local r = self:try(args, opts)
+  return r.code == 0 and r.stdout or failed(self, args, r)
 end
 
 -- The commit that a reference means at the remote side, and its full name there.
@@ -117,9 +120,16 @@ function M.resolve(build, where, source, checksum)
   return repo
 end
 
+-- A new repository whose objects are named like those of the remote one.
+local function init(repo, ...)
+  local args = { "init", "--quiet", ... }
+  if #repo.commit == 64 then table.insert(args, 3, "--object-format=sha256") end
+  repo:git(args)
+end
+
 -- Fetches the commit into the cache repository: alone where the server allows that, else all of it.
 local function fetch(repo, bare)
-  if not fs.exists(bare .. "/HEAD") then repo:git { "init", "--quiet", "--bare", bare } end
+  if not fs.exists(bare .. "/HEAD") then init(repo, "--bare", bare) end
   repo:git { "-C", bare, "config", "uploadpack.allowAnySHA1InWant", "true" }
   if repo:try({ "-C", bare, "cat-file", "-e", repo.commit .. "^{commit}" }).code == 0 then return end
   for _, what in ipairs { repo.name or false, repo.commit } do
@@ -130,6 +140,17 @@ local function fetch(repo, bare)
   end
   repo:git { "-C", bare, "fetch", "--quiet", "--tags", repo.url, "+refs/heads/*:refs/heads/*" }
   repo:git { "-C", bare, "cat-file", "-e", repo.commit .. "^{commit}" }
+end
+
+-- A server of plain files has no shallow history to give.
+local function fetch_submodules(repo, dir)
+  local args = { "-C", dir, "submodule", "update", "--quiet", "--init", "--recursive", "--depth=1" }
+  local r = repo:try(args)
+  if r.code ~= 0 and r.stderr:find("shallow", 1, true) then
+    args[#args] = nil
+    r = repo:try(args)
+  end
+  return r.code == 0 or failed(repo, args, r)
 end
 
 -- Everything gets the time of its commit: two checkouts are alike.
@@ -145,17 +166,16 @@ end
 ---@param keep boolean|nil keep .git
 ---@return string root the wanted directory of it
 function M.checkout(build, repo, dir, keep)
-  local cache <close> = fail.check(build.store:cache_mount { id = digest.sha256(repo.url), ns = "git", sharing = "locked" })
+  local cache <close> = fail.check(build.store:cache_mount { ns = "git", sharing = "locked",
+    id = digest.sha256(repo.url .. (#repo.commit == 64 and "\0sha256" or "")) })
   fetch(repo, cache.path)
   local function git(...) return repo:git({ "-C", dir, ... }) end
-  repo:git { "init", "--quiet", dir }
+  init(repo, dir)
   git("remote", "add", "origin", repo.url)
   fail.check(fs.write(dir .. "/.git/info/attributes", "")) -- nothing of ours changes what is checked out
   repo:git({ "-C", dir, "fetch", "--quiet", "--depth=1", "file://" .. cache.path, repo.commit }, { own = true })
   git("checkout", "--quiet", "--force", repo.commit)
-  if repo.submodules and fs.exists(dir .. "/.gitmodules") then
-    git("submodule", "update", "--quiet", "--init", "--recursive", "--depth=1")
-  end
+  if repo.submodules and fs.exists(dir .. "/.gitmodules") then fetch_submodules(repo, dir) end
   local seconds = math.tointeger(tonumber((git("log", "-1", "--format=%ct"):gsub("%s", ""))))
   if not keep then
     fail.check(fs.remove(dir .. "/.git", { recursive = true }))
