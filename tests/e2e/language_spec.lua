@@ -440,6 +440,13 @@ describe("Containerfiles", function()
     lacks(log, "Containerfile:6:")
   end)
 
+  it("warn of files that become one, and of what BuildKit refuses", function()
+    local log = build(BASE .. "ENV V=1.2\nCOPY base/etc/* /one\nCOPY base/etc/* /etc\nCOPY base/etc/g* /g${V//.}\nRUN ls /g12\n")
+    has(log, "Containerfile:5: COPY of 2 files to '/one', which does not end with '/': the last one wins")
+    lacks(log, "Containerfile:6:")
+    has(log, "Containerfile:7: BuildKit refuses ${V/pattern} without a replacement: write ${V/pattern/}")
+  end)
+
   it("may not make more layers than engines take", function()
     local r = run(world.project { app = BASE .. ("RUN true\n"):rep(130) })
     assert.equal(2, r.code)

@@ -50,6 +50,29 @@ describe("modifiers", function()
   }
 end)
 
+-- bash and buildah know them, BuildKit does not; what BuildKit can read keeps its meaning.
+describe("replacements left out", function()
+  check {
+    { "${P/a}", "/b/a/c" }, { "${P//a}", "/b//c" }, { "${P/$P}", "" }, { "/x/${P//\\/}/y", "/x/abac/y" }, { "${P/}", "a/b/a/c" },
+    { "${P//}", "a/b/a/c" }, { '"${P/b} ${P/b/z}"', "a//a/c a/z/a/c" }, { "${P//a}${X/a}", "/b//cvl" }, { "${U:-${P/b}}", "a//a/c" },
+    { "${P/a}/z}", "a/b/a/c" }, { ("${X/a}"):rep(9), ("vl"):rep(9) },
+  }
+
+  it("are told", function()
+    local short = {}
+    expand("${P/a} ${X/a/} ${U/a}", env, { short = short })
+    assert.are.same({ P = true, U = true }, short)
+  end)
+
+  it("do not take long", function()
+    local started = os.clock()
+    for _, text in ipairs { ("${A/x} "):rep(20000), ("${A/"):rep(90), ("${A/"):rep(90) .. ("}"):rep(90), ("${A/x} "):rep(99) } do
+      expand(text, {})
+    end
+    assert.is_true(os.clock() - started < 5)
+  end)
+end)
+
 describe("the other escape character", function()
   check({
     { "a`$X", "a$X" }, { "a\\$X", "a\\val" }, { '"a`"b"', 'a"b' }, { "a``b", "a`b" }, { "${S#\\*}", "abc" },
@@ -68,7 +91,7 @@ describe("errors of expansion", function()
     { "${P:#x}", "unsupported modifier (:#)" }, { "${P:%x}", "unsupported modifier (:%)" },
     { "${P:1:2}", "unsupported modifier (:1)" }, { "${P^^}", "unsupported modifier (^)" },
     { "${P,}", "unsupported modifier (,)" }, { "${#P}", "unsupported modifier (P)" }, { "${!P}", "unsupported modifier (P)" },
-    { "${P/a}", "missing '/'" }, { "${P//a}", "missing '/'" }, { "${P/a/b", "missing '}'" },
+    { "${P/a", "missing '/'" }, { "${P//", "missing '/'" }, { "${P/a/b", "missing '}'" }, { '"${P/a"', "double quote" },
     { "${S#\\a}", "invalid escape '\\a'" }, { "${X#a\\", "missing '}'" }, { "${X:-'a}", "single quote" },
     { '"${X"', "unsupported modifier (\")" }, { "${X Y}", "unsupported modifier ( )" },
   }

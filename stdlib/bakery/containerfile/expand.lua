@@ -6,6 +6,7 @@ local expand = {}
 
 local MAX_BYTES = 8 << 20 -- of one expanded word
 local MAX_STEPS = 5000000 -- of pattern matching in one word
+local MAX_RETRIES = 100 -- of ${NAME/pattern} in one word
 
 local X = {}
 X.__index = X
@@ -91,11 +92,7 @@ end
 
 function X:lookup(name, quiet)
   local value
-  if type(self.env) == "function" then
-    value = self.env(name)
-  else
-    value = self.env[name]
-  end
+  if type(self.env) == "function" then value = self.env(name) else value = self.env[name] end
   if value == nil and self.unset and not quiet then self.unset[name] = true end
   self:spend(value and #value or 0)
   if value ~= nil and self.used then self.used[name] = true end
@@ -373,11 +370,30 @@ local function modified(self, name, op, colon, word)
   return trim(self, value or "", word, op == "%", longest)
 end
 
+-- Pattern and replacement at the current place. The ${NAME/pattern} of bash and buildah is read only
+-- where BuildKit would fail: to it a } before the / is part of the pattern.
+local function pattern_pair(self)
+  local start, depth, saved = self.pos, self.depth, self.raw_escapes
+  if not self.short_at[start] then
+    local ok, pattern, replacement = pcall(function()
+      return (self:until_char("/", true)), (self:until_char("}", true))
+    end)
+    if ok then return pattern, replacement end
+    self.retries = self.retries + 1
+    if self.retries > MAX_RETRIES then error(pattern, 0) end
+    self.pos, self.depth, self.raw_escapes = start, depth, saved
+    self.short_at[start] = pattern
+  end
+  local ok, pattern = pcall(self.until_char, self, "}", true)
+  if not ok then error(self.short_at[start], 0) end
+  return pattern, "", true
+end
+
 local function replaced(self, name)
   local all = self:peek() == "/"
   if all then self.pos = self.pos + 1 end
-  local pattern = self:until_char("/", true)
-  local replacement = self:until_char("}", true)
+  local pattern, replacement, short = pattern_pair(self)
+  if short and self.short then self.short[name] = true end
   local value = self:lookup(name)
   if value == nil and self.keep_unset then
     return ("${%s/%s/%s}"):format(name, pattern, replacement)
@@ -437,6 +453,7 @@ end
 ---@field unset? table          gets name = true for every variable that was not set and had
 ---                            no default by - + or ?
 ---@field used? table           gets name = true for every variable that was found
+---@field short? table          gets name = true for every ${NAME/pattern}
 
 ---As the public `expand`, but raises a fault.
 function expand.raw(word, env, opts)
@@ -447,6 +464,8 @@ function expand.raw(word, env, opts)
     depth = 0,
     bytes = 0,
     steps = 0,
+    retries = 0,
+    short_at = {}, -- places of ${NAME/pattern}
     env = env or {},
     escape = opts.escape or "\\",
     raw_quotes = opts.raw_quotes,
@@ -455,11 +474,17 @@ function expand.raw(word, env, opts)
     keep_unset = opts.keep_unset,
     unset = opts.unset,
     used = opts.used,
+    short = opts.short,
     split = opts.mode == "split",
   }, X)
   local result, words = x:until_char(nil, opts.raw_escapes or false)
   if x.split then return words.list end
   return result
+end
+
+---What to say of the names in `short`.
+function expand.shortened(short)
+  return ("BuildKit refuses ${%s/pattern} without a replacement: write ${%s/pattern/}"):format(next(short), next(short))
 end
 
 ---Expands `$NAME`, `${NAME…}`, quotes and escapes of one word.

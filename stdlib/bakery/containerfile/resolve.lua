@@ -116,9 +116,10 @@ end
 
 -- The value, and a hint when a name in it is nearly another's.
 local function expand_from(plan, ast, ins, word, what)
-  local unset = {}
-  local value, err = expand.expand(word, plan.global_args, { escape = ast.escape, unset = unset })
+  local unset, short = {}, {}
+  local value, err = expand.expand(word, plan.global_args, { escape = ast.escape, unset = unset, short = short })
   if not value then fault.rethrow(err, place(ins, ast.file)) end
+  if next(short) then plan:warn("ShortReplacement", expand.shortened(short), ins.line) end
   local names, near = image.sorted_keys(unset), nil
   for _, name in ipairs(names) do
     if not plan.declared[name] then

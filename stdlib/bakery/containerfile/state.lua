@@ -74,13 +74,15 @@ end
 ---Expands one word of the current instruction; unknown variables are warned about.
 function State:expand(word, opts)
   opts = opts or {}
-  local unset = {}
+  local unset, short = {}, {}
   local value = expand.raw(word, self.env, {
     escape = opts.escape or self.plan.escape,
     mode = opts.mode,
     skip_quotes = opts.skip_quotes,
     unset = unset,
+    short = short,
   })
+  if next(short) then self:warn("ShortReplacement", expand.shortened(short)) end
   for _, name in ipairs(image.sorted_keys(unset)) do
     if name:find("^[%a_]") and not self.declared[name] and not self.reported[name] then
       self.reported[name] = true

@@ -23,7 +23,11 @@ local function look(build, source, what)
   local found = fail.check(limits.explain(snapshot.scan { root = source.root, lowers = source.chain and images.lowers(build, source.chain),
     paths = what.paths, ignore = source.ignore, excludes = what.excludes, includes = what.includes,
     cache = source.root and build:stat_cache(source.root), userxattr = build.userxattr, limits = { entries = limits.foreign().entries } }))
-  return found.digest, found.entries == 0 and (#found.matches == 0 or what.includes ~= nil)
+  local files = 0
+  for _, match in ipairs(found.matches) do
+    if match.type ~= "dir" then files = files + 1 end
+  end
+  return found.digest, found.entries == 0 and (#found.matches == 0 or what.includes ~= nil), files
 end
 
 --- What a selection holds, as one digest. What a chain of layers says never changes: it is remembered,
@@ -34,21 +38,22 @@ end
 ---@param what table { paths=, excludes=, includes= }
 ---@return string digest
 ---@return boolean nothing whether nothing is selected
+---@return integer? files how many files the paths name themselves, when that was looked at
 function M.scan(build, where, source, what)
   if source.root then return look(build, source, what) end
   local key = keys.view { chain = source.chain.id, sources = what.paths, excludes = what.excludes, includes = what.includes }
-  local record = build.store:get_key(key)
+  local record, count = build.store:get_key(key), nil
   if not record then
     record = remote.lookup(build, where, key)
     if not record then
-      local found, nothing = look(build, source, what)
+      local found, nothing, files = look(build, source, what)
       if nothing then return found, true end
-      record = { view = found }
+      record, count = { view = found }, files
     end
     fail.check(build.store:put_key(key, { view = record.view }))
   end
   where.entries[#where.entries + 1] = { key = key, view = record.view }
-  return record.view, false
+  return record.view, false, count
 end
 
 --- A path as a source that means this path and nothing else.
@@ -133,12 +138,12 @@ local function git_group(build, where, step, text)
 end
 
 local function local_group(build, where, step, source, sources)
-  local found, nothing = M.scan(build, where, source, { paths = sources, excludes = step.excludes })
+  local found, nothing, files = M.scan(build, where, source, { paths = sources, excludes = step.excludes })
   if nothing then
     build:warn(where.target, where.file .. ":" .. step.line, "no file matches " .. table.concat(sources, " ")
       .. "; the layer is empty")
   end
-  return { sources = sources, source = source, unpack = step.add and step.unpack ~= false, expect = found,
+  return { sources = sources, source = source, unpack = step.add and step.unpack ~= false, expect = found, files = files,
     digests = { { name = "", digest = found } } }
 end
 
@@ -216,6 +221,15 @@ local function check_owner(build, where, step, chain)
   end
 end
 
+-- A wildcard may name several files: without a slash and without a directory there they are one.
+local function check_destination(build, where, step, group, lowers)
+  if step.dest:sub(-1) == "/" or #step.sources > 1 or (group.files or 0) < 2 or group.unpack then return end
+  local found = snapshot.lookup { lowers = lowers, path = step.dest }
+  if found and found.type == "dir" then return end
+  build:warn(where.target, where.file .. ":" .. step.line, ("%s of %d files to '%s', which does not end with '/': the last one wins; "
+    .. "other builders make a directory or refuse"):format(step.add and "ADD" or "COPY", group.files, step.dest))
+end
+
 -- Each group on top of the ones before it, and all of them together as one layer.
 local function copy_groups(build, step, groups, lowers, upper, tmp)
   local parts, stack = {}, table.move(lowers, 1, #lowers, 1, {})
@@ -278,6 +292,7 @@ function M.copy(build, where, step, chain)
       local last_id, reuse
       if #groups <= 1 and only.source and only.source.root then last_id, reuse = last_copy(build, where, step) end
       if #groups <= 1 then
+        check_destination(build, where, step, only, lowers)
         copy_group(build, step, only, step.inline or {}, lowers, upper, tmp .. "/fetched", reuse)
       else
         copy_groups(build, step, groups, lowers, upper, tmp)
