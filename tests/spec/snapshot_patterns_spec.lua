@@ -1,3 +1,4 @@
+local child = require "lib.child"
 local snapshot = require "bakery.snapshot"
 
 -- One row: patterns, excluded paths, kept paths (conformance.md 6.5).
@@ -47,13 +48,38 @@ local rows = {
   { { "a/../../b" }, "", "b a" },
   { { "**/a/**/b" }, "a/b x/a/y/b a/x/y/b", "b x/b" },
   { { "a/*/c" }, "a/b/c a/b/c/d", "a/c a/b/b/c" },
+  { { "**a*" }, "a ax c/ax a/b", "b ba/c/b" },
+  { { "**.x*" }, ".x d/.xy", "y.z" },
+  { { "a**b" }, "ab ax/b a/b a/x/b ax/y/b", "axc ba" },
+  { { "a/**b" }, "a/b a/x/b", "ab ax/b" },
+  { { "[a]**" }, "a ab a/b abc/d", "ba" },
+  { { "a**/*.x" }, "a/1.x a/d/1.x a/d/e/1.x ab/1.x", "b/1.x" },
+  { { "a/*.x**" }, "a/1.x a/2.xy a/3.x/c", "a/d/1.x" },
+  { { "a**?" }, "ab axx/b", "a" },
+  { { "**/d/*" }, "d/x c/d/x c/d/x/y", "d c/d" },
+  { { "**/d/**" }, "d/x c/d/e/f", "d c/d" },
+  { { "**/f*.x*" }, "a/b/f.x f1.xy", "a/gf.x" },
+  { { "**/**/*.x" }, "a/b/f.x f.x", "f.xy" },
+  { { "**file" }, "file d/file d/e/file dfile", "file2" },
+  { { "***" }, "a a/b", "" },
+  { { "a/***/b" }, "a/x/b a/x/y/b", "a/b ab" },
+  { { "**/a/.." }, "x", "" },
+  { { "a\\\\" }, "a\\", "a" },
+  { { "\\!a" }, "!a", "a" },
+  { { "\\#a" }, "#a", "a" },
+  { { "[!a]b" }, "!b ab", "bb" },
+  { { "a.|)$(}+{b" }, "a.|)$(}+{b", "axb" },
+  { { "docs/", "!docs/README" }, "docs/x", "docs/README" },
+  { { "**", "!dist/*.whl" }, "x dist/x", "dist/p-2.4rc3+g08ac9-py3.whl" },
+  { { "x", "! /from/the/root" }, "x", "from/the/root" },
+  { { "**", "!a/b/c", "a/b/c/d" }, "a a/x a/b/c/d", "a/b/c a/b/c/e" },
 }
 
 describe("snapshot.ignore", function()
   for _, row in ipairs(rows) do
     it(table.concat(row[1], ", "), function()
       local m = assert(snapshot.ignore(row[1]))
-      for path in row[2]:gmatch(row[2]:find("#", 1, true) and ".+" or "%S+") do
+      for path in row[2]:gmatch(row[2]:find("# ", 1, true) and ".+" or "%S+") do
         assert.is_true((m:match(path)), path .. " must be excluded")
       end
       for path in row[3]:gmatch("%S+") do
@@ -122,5 +148,53 @@ describe("snapshot.glob_match", function()
       assert.are.equal(v[3], got)
       if v[3] == nil then assert.are.equal("glob.syntax", err.code) end
     end)
+  end
+end)
+
+-- What a copy of the whole tree selects: a directory on the way to something that is selected is there, one
+-- on the way to nothing is not.
+describe("snapshot.copy", function()
+  local base = child.output "mktemp -d"
+  setup(function()
+    assert(os.execute(("mkdir %s/src && cd %s/src && mkdir -p a/b/baz a/b/bar bar baz foo/bar && touch a/b/bar/foo a/b/bar/fop bar/foo top foo/bar/bee")
+      :format(base, base)))
+  end)
+  teardown(function()
+    os.execute("rm -rf " .. base)
+    child.clean()
+  end)
+
+  local all = "a a/b a/b/bar a/b/bar/foo a/b/bar/fop a/b/baz bar bar/foo baz foo foo/bar foo/bar/bee top"
+  local selections = {
+    includes = {
+      { { "**" }, all }, { { "*" }, all },
+      { { "**/bar" }, "a a/b a/b/bar a/b/bar/foo a/b/bar/fop bar bar/foo foo foo/bar foo/bar/bee" },
+      { { "**/bar/foo" }, "a a/b a/b/bar a/b/bar/foo bar bar/foo" },
+      { { "**/bar/f*" }, "a a/b a/b/bar a/b/bar/foo a/b/bar/fop bar bar/foo" },
+      { { "**/bar/g*" }, "" }, { { "bar/g*" }, "" },
+      { { "**/b*/f*" }, "a a/b a/b/bar a/b/bar/foo a/b/bar/fop bar bar/foo" },
+      { { "**/b*" }, "a a/b a/b/bar a/b/bar/foo a/b/bar/fop a/b/baz bar bar/foo baz foo foo/bar foo/bar/bee" },
+      { { "**/baz" }, "a a/b a/b/baz baz" }, { { "b*" }, "bar bar/foo baz" }, { { "b*/" }, "bar bar/foo baz" },
+      { { "b*/foo" }, "bar bar/foo" }, { { "*/b" }, "a a/b a/b/bar a/b/bar/foo a/b/bar/fop a/b/baz" },
+      { { "a/*/bar/foo" }, "a a/b a/b/bar a/b/bar/foo" }, { { "bar/foo", "t*" }, "bar bar/foo top" },
+    },
+    excludes = {
+      { { "a", "foo", "ba*", "!bar/foo" }, "bar bar/foo top" }, { { "**", "!a/b/baz" }, "a a/b a/b/baz" },
+      { { "**", "!a/b", "a/b/bar" }, "a a/b a/b/baz" }, { { "**", "!bar/none" }, "" }, { { "**", "!**/fop" }, "a a/b a/b/bar a/b/bar/fop" },
+      { { "*/*" }, "a bar baz foo top" }, { { "*/**" }, "a bar baz foo top" },
+      { { "**/bar", "**/baz", "top", "!foo/bar/bee" }, "a a/b foo foo/bar foo/bar/bee" },
+    },
+  }
+  local n = 0
+  for kind, list in pairs(selections) do
+    for _, row in ipairs(list) do
+      it(kind .. " " .. table.concat(row[1], ", "), function()
+        n = n + 1
+        local upper = ("%s/up%d"):format(base, n)
+        assert(snapshot.copy { from = { root = base .. "/src" }, sources = { "/" }, [kind] = row[1], dest = "/", lowers = {}, upper = upper })
+        local got = child.output(("cd %s && find . -mindepth 1 -printf '%%P\\n' | LC_ALL=C sort | tr '\\n' ' '"):format(upper))
+        assert.are.equal(row[2], (got:gsub("%s+$", "")))
+      end)
+    end
   end
 end)
