@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -181,7 +182,16 @@ static void warning(void *ud, const char *text, int more) {
   within = more;
 }
 
+/* Memory holds passwords and tokens: none of it is to end in a core file. */
+static void no_core_files(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_CORE, &limit)) return;
+  limit.rlim_cur = 0;
+  setrlimit(RLIMIT_CORE, &limit);
+}
+
 int main(int argc, char **argv) {
+  no_core_files();
   setlocale(LC_CTYPE, "C.UTF-8");
   signal(SIGPIPE, SIG_IGN);
   static struct bk_alloc memory;

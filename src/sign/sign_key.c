@@ -134,6 +134,19 @@ static int from_pem(const char *name, const unsigned char *der, size_t len, cons
   return bk_fail(err, BK_USAGE, "sign.key", "a PEM block of type '%.60s' is no key", name);
 }
 
+/* The next PEM block that may be a key: openssl writes the curve's parameters in front of some. */
+static int next_block(BIO *bio, char **name, char **header, unsigned char **der, long *len) {
+  for (;;) {
+    int rc = PEM_read_bio(bio, name, header, der, len);
+    if (rc != 1 || strcmp(*name, "EC PARAMETERS") != 0) return rc;
+    OPENSSL_free(*name);
+    OPENSSL_free(*header);
+    OPENSSL_free(*der);
+    *name = *header = NULL;
+    *der = NULL;
+  }
+}
+
 int bk_sign_key_read(const char *pem, size_t len, const char *password, size_t password_len,
                      struct bk_sign_key **out, struct bk_err *err) {
   if (len > PEM_MAX) return bk_fail(err, BK_USAGE, "sign.key", "too large for a key");
@@ -144,7 +157,7 @@ int bk_sign_key_read(const char *pem, size_t len, const char *password, size_t p
   long der_len = 0;
   int rc;
   if (!bio) rc = crypto_fail(err, BK_INFRA, "sign.crypto", "read a key");
-  else if (PEM_read_bio(bio, &name, &header, &der, &der_len) != 1) {
+  else if (next_block(bio, &name, &header, &der, &der_len) != 1) {
     ERR_clear_error();
     rc = bk_fail(err, BK_USAGE, "sign.key", "no PEM text (-----BEGIN … KEY-----)");
   } else if (*header) {

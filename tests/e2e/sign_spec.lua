@@ -61,8 +61,8 @@ RUN echo $FLAVOUR > /flavour
     local r = bakery(0, "publish", "--sign-key", dir .. "/k.key", "--attest-results", dir .. "/test.json", "--results",
       dir .. "/publish.json")
     assert.is_nil((r.stdout .. r.stderr):find("pw-of-key", 1, true))
-    for _, where in ipairs { dir, world.state, store .. "/logs" } do -- nothing written tells the password or the key
-      for _, e in ipairs(fs.walk(where) or {}) do
+    for _, where in ipairs { dir, world.state, store .. "/log" } do -- nothing written tells the password or the key
+      for _, e in ipairs(assert(fs.walk(where))) do
         local text = e.type == "file" and fs.read(where .. "/" .. e.path) or ""
         assert.is_nil(text:find("pw-of-key", 1, true), e.path)
         assert.is_nil(text:find("BEGIN EC PRIVATE", 1, true) or text:find("BEGIN PRIVATE", 1, true), e.path)
@@ -93,6 +93,53 @@ RUN echo $FLAVOUR > /flavour
     bakery(0, "publish", "--sign-key", dir .. "/k.key", "--attest-results", dir .. "/test.json")
     assert.equal(before, assert(client:manifest(reg.host .. "/team/app:" .. tag)).digest)
     assert.equal(2, #attest.list { client = client, ref = ref }.list)
+  end)
+
+  it("says of a build all that went in, field by field", function()
+    local files = require "lib.servers".files()
+    files:write("tool.txt", "tool\n")
+    world.write(dir, { ["app/1.0.0/Containerfile"] = ([[
+FROM %s/team/base:1.0.0 AS tools
+RUN echo tool > /tool
+FROM %s/team/base:1.0.0 AS final
+ARG FLAVOUR=plain
+ARG API_TOKEN
+ADD %s/tool.txt /tool.txt
+COPY --from=tools /tool /tool
+RUN --mount=type=secret,id=login,env=LOGIN echo $FLAVOUR ${#LOGIN} > /flavour
+]]):format(reg.host, reg.host, files.url) })
+    local secret = "s3cret-of-the-build"
+    local r = world.bakery({ "build", "-C", dir, "--store", world.tmp() .. "/store", "--progress", "plain", "--image-name", "app", "--build-arg",
+      "FLAVOUR=sweet", "--build-arg", "API_TOKEN=" .. secret, "--build-arg", "NOTE=x " .. secret, "--secret", "id=login,env=LOGIN_OF_TEST",
+      "--network", "none", "--results", dir .. "/fields.json", "--target", "final" },
+      { env = { BAKERY_BUILDER_ID = "https://ci.example/1", LOGIN_OF_TEST = secret, SOURCE_DATE_EPOCH = "1700000000" } })
+    assert.equal(0, r.code, r.stderr)
+    files:stop()
+    local target = results "fields.json".targets[1]
+    local p = target.platforms[1].provenance
+    local base = assert(assert(oci.client()):resolve(reg.host .. "/team/base:1.0.0", { platform = "linux/amd64" }))
+    local run = p.runDetails.metadata
+    assert.truthy(run.finishedOn >= run.startedOn and run.startedOn:find "^%d+%-%d+%-%d+T%d+:%d+:%d+Z$")
+    local sha = require("bakery.digest").sha256
+    local want = { buildDefinition = { buildType = "urn:bakery:buildtype:containerfile:v1",
+      externalParameters = { target = target.uid, platform = "linux/amd64", context = ".", args = { FLAVOUR = "sweet" },
+        withheldArgs = { "API_TOKEN", "NOTE" }, stage = "final", containerfile = { path = "app/1.0.0/Containerfile",
+          digest = { sha256 = sha(assert(fs.read(dir .. "/app/1.0.0/Containerfile"))) } } },
+      internalParameters = { network = "none", security = "default", sourceDateEpoch = 1700000000 },
+      resolvedDependencies = {
+        { uri = "docker-image://" .. reg.host .. "/team/base:1.0.0", digest = { sha256 = base.digest:sub(8) },
+          annotations = { platform = "linux/amd64" } },
+        { uri = files.url .. "/tool.txt", digest = { sha256 = sha "tool\n" }, annotations = { platform = "linux/amd64" } } } },
+      runDetails = { builder = { id = "https://ci.example/1", version = { bakery = require("app.host").version } },
+        metadata = { invocationId = results "fields.json".run, startedOn = run.startedOn, finishedOn = run.finishedOn } } }
+    assert.same(want, json.decode(json.encode(p)))
+    assert.is_nil(fs.read(dir .. "/fields.json"):find(secret, 1, true))
+    -- an image that was built here and never pushed goes by its image id
+    bakery(0, "build", "--image-name", "base", "--results", dir .. "/base.json")
+    bakery(0, "build", "--image-name", "app", "--no-cache", "--target", "tools", "--results", dir .. "/fields.json")
+    local own = results "fields.json".targets[1].platforms[1].provenance.buildDefinition.resolvedDependencies
+    assert.same({ { uri = "docker-image://" .. reg.host .. "/team/base:1.0.0", annotations = { platform = "linux/amd64" },
+      digest = { sha256 = results "base.json".targets[1].image_id:sub(8) } } }, own)
   end)
 
   it("is refused before anything is sent when the key does not open", function()

@@ -279,11 +279,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         plan = self.q.get("status_for", {}).get(self.command) or self.q.get("status")
         if plan and self.planned(plan, "status" + self.command):
             return None
+        if not self.allowed():
+            return None
         for i, (method, path, plan) in enumerate(self.q.get("refuse", [])):
             if method in ("", self.command) and re.search(path, url.path) and self.planned(plan, "refuse%d" % i):
                 return None
-        if not self.allowed():
-            return None
         if url.path in ("/v2", "/v2/"):
             return self.send(200, b"{}")
         if url.path == "/v2/_catalog":

@@ -87,6 +87,38 @@ describe("sign", function()
     assert.equal("sign.key", e.code)
   end)
 
+  it("reads keys as tools and editors leave them, and no others", function()
+    if not process.which "openssl" then return print "skipped: needs openssl" end
+    local function openssl(...)
+      local r = assert(process.run { cmd = { "openssl", ... }, cwd = dir })
+      assert.equal(0, r.code, r.stderr)
+      return r.stdout
+    end
+    local named = openssl("ecparam", "-name", "prime256v1", "-genkey")
+    assert.truthy(named:find "^%-%-%-%-%-BEGIN EC PARAMETERS")
+    assert(fs.write(dir .. "/named.pem", named))
+    local pkcs8 = openssl("pkcs8", "-topk8", "-nocrypt", "-in", "named.pem")
+    local kinds = { [named] = "ecdsa-p256", [pkcs8] = "ecdsa-p256", [pkcs8:gsub("\n", "\r\n")] = "ecdsa-p256",
+      ["a note\n\n" .. pkcs8 .. "more\n"] = "ecdsa-p256", [openssl("ecparam", "-name", "secp384r1", "-genkey", "-noout")] = "ecdsa-p384",
+      [openssl("ecparam", "-name", "secp521r1", "-genkey")] = "ecdsa-p521", [openssl("genpkey", "-algorithm", "ed25519")] = "ed25519",
+      [openssl("pkey", "-in", "named.pem", "-pubout")] = "ecdsa-p256" }
+    local id = assert(sign.read_key(named)):id()
+    for text, kind in pairs(kinds) do
+      local k = assert(sign.read_key(text))
+      assert.equal(kind, k:type())
+      if kind == "ecdsa-p256" then assert.equal(id, k:id()) end
+      if k:is_private() then assert.is_true(assert(sign.read_key(assert(k:public_pem()))):verify("x", assert(k:sign "x"))) end
+    end
+    local parameters = named:match "^(.-%-%-%-%-%-END EC PARAMETERS%-%-%-%-%-\n)"
+    for _, bad in ipairs { openssl("genrsa", "1024"), openssl("ecparam", "-name", "secp256k1", "-genkey", "-noout"), parameters,
+      openssl("genpkey", "-algorithm", "x25519"), openssl("ec", "-in", "named.pem", "-aes128", "-passout", "pass:x"),
+      pkcs8:sub(1, 80), (pkcs8:gsub("PRIVATE", "EVIL")) } do
+      local k, e = sign.read_key(bad, "x")
+      assert.is_nil(k, bad)
+      assert.equal("sign.key", e.code)
+    end
+  end)
+
   it("writes signatures that openssl verifies", function()
     if not process.which "openssl" then return print "skipped: needs openssl" end
     local payload = bundle.statement("sha256:" .. ("a"):rep(64), bundle.SIGNATURE, nil, { env = "prod" })
@@ -208,6 +240,40 @@ describe("sign", function()
     image.verify { client = client, ref = ref, key = one }
   end)
 
+  it("does not take a good signature with another text, or another kind of digest", function()
+    local ref = repo "tampered"
+    local target = image.targets(client, ref)[1]
+    local function statement(subject)
+      return json.encode { _type = "https://in-toto.io/Statement/v1", predicateType = bundle.SIGNATURE, subject = subject,
+        predicate = json.object() }
+    end
+    local hex = target.digest:sub(8)
+    local cases = { { "signed for another image", { { digest = { sha512 = hex, sha1 = hex } }, { digest = target.digest }, 7 } },
+      { "the signature does not fit", { { digest = { sha256 = hex } } }, "other" } }
+    for _, c in ipairs(cases) do
+      local doc = json.decode(assert(bundle.make(one, statement(c[2]))))
+      if c[3] then -- the signature is of another statement by the same key
+        doc.dsseEnvelope.signatures = json.decode(assert(bundle.make(one, statement { { digest = { sha256 = ("0"):rep(64) } } })))
+          .dsseEnvelope.signatures
+      end
+      image.refer(client, target, { artifact_type = bundle.MEDIA_TYPE, media_type = bundle.MEDIA_TYPE, data = json.encode(doc),
+        annotations = {} })
+      local e = refused("sign.invalid", image.verify, { client = client, ref = ref, key = one })
+      assert.truthy(e.hint:find(c[1], 1, true), e.hint)
+    end
+    -- a .sig tag whose payload was changed after it was signed
+    local payload = simple.payload(target.name, target.digest)
+    local layer = simple.layer(payload .. " ", "sha256:" .. digest.sha256(payload .. " "), assert(one:sign(payload)))
+    local function sha(text) return "sha256:" .. digest.sha256(text) end
+    local raw, config, media_type = simple.manifest({ layer }, sha)
+    for _, text in ipairs { config, payload .. " " } do
+      assert(client:push_blob(target.name, { digest = sha(text), size = #text }, { data = text }))
+    end
+    assert(client:push_manifest(target.name, simple.tag(target.digest), raw, media_type))
+    local e = refused("sign.invalid", image.verify, { client = client, ref = ref, key = one })
+    assert.truthy(e.hint:find("the signature does not fit this key", 1, true), e.hint)
+  end)
+
   it("attaches statements and finds them again", function()
     local ref = repo "attested"
     local predicate = json.object { { "result", "PASSED" }, { "configuration", json.array {} } }
@@ -223,6 +289,36 @@ describe("sign", function()
     end
     assert.equal("PASSED", attest.list { client = client, ref = ref, type = "test-result" }.list[1].statement.predicate.result)
     assert.is_false(attest.list { client = client, ref = ref, key = two, type = "test-result" }.list[1].valid)
+    -- Older cosign's tag: DSSE envelopes as layers.
+    local target = image.targets(client, ref)[1]
+    local repository = target.name
+    local layers = json.array {}
+    local function envelope(text)
+      assert(client:push_blob(repository, { digest = "sha256:" .. digest.sha256(text), size = #text }, { data = text }))
+      layers[#layers + 1] = { mediaType = bundle.ENVELOPE, digest = "sha256:" .. digest.sha256(text), size = #text }
+    end
+    local function dsse(key, about, kind)
+      return json.encode(json.decode(assert(bundle.make(key, bundle.statement(about, kind, { by = "cosign" })))).dsseEnvelope)
+    end
+    local legacy = dsse(one, target.digest, "https://example.com/legacy")
+    envelope(legacy)
+    envelope(dsse(two, target.digest, "https://example.com/legacy"))
+    envelope(dsse(one, "sha256:" .. ("0"):rep(64), "https://example.com/legacy"))
+    envelope "{}"
+    assert(client:push_blob(repository, { digest = "sha256:" .. digest.sha256 "{}", size = 2 }, { data = "{}" }))
+    assert(client:push_manifest(repository, oci.fallback_tag(target.digest) .. ".att", json.encode { schemaVersion = 2,
+      mediaType = "application/vnd.oci.image.manifest.v1+json", config = { digest = "sha256:" .. digest.sha256 "{}",
+        size = 2, mediaType = "application/vnd.oci.image.config.v1+json" }, layers = layers },
+      "application/vnd.oci.image.manifest.v1+json"))
+    local verdicts = {}
+    for _, a in ipairs(attest.list { client = client, ref = ref, key = one, type = "https://example.com/legacy" }.list) do
+      verdicts[#verdicts + 1] = { a.digest == "sha256:" .. digest.sha256(legacy), a.valid, a.reason or "", a.statement.predicate.by }
+    end
+    assert.same({ { true, true, "", "cosign" }, { false, false, "the signature does not fit", "cosign" },
+      { false, false, "signed for another image", "cosign" } }, verdicts)
+    -- what only the old tag has is attached anew
+    assert.is_nil(attest.put { client = client, ref = ref, key = one, type = "https://example.com/legacy",
+      predicate = { by = "cosign" } }.present)
     -- An attestation is no signature.
     refused("sign.invalid", image.verify, { client = client, ref = ref, key = one })
     refused("attest.type", attest.put, { client = client, ref = ref, type = "nonsense", predicate = {} })
@@ -304,6 +400,43 @@ describe("sign", function()
       local theirs = keys.public(dir .. "/theirs.pub")
       image.verify { client = client, ref = ref, key = theirs }
       image.verify { client = client, ref = ref, key = one, recursive = true }
+    end
+    -- Statements about the index and about a child, in both forms: theirs, ours.
+    local ref, name, top = repo "cosign-statements"
+    local child = image.targets(client, ref, true)[2]
+    local predicate = json.object { { "buildDefinition", json.object { { "buildType", "https://example.com/b" },
+      { "externalParameters", json.object() }, { "resolvedDependencies", json.array {} } } },
+      { "runDetails", json.object { { "builder", json.object { { "id", "https://example.com/x" } } } } } }
+    assert(fs.write(dir .. "/predicate.json", json.encode(predicate)))
+    local theirs = keys.public(dir .. "/theirs.pub")
+    local function statements(key, ...)
+      return go("verify-attestation", "--key", key, "--insecure-ignore-tlog=true", "--trusted-root", "root.json", insecure[1],
+        insecure[2], ...)
+    end
+    for _, digest_of in ipairs { top, child.digest } do
+      local at = name .. "@" .. digest_of
+      attest.put { client = client, ref = at, key = one, type = "slsaprovenance1", predicate = predicate }
+      local code, text = statements("ours.pub", "--new-bundle-format=true", "--type", "slsaprovenance1", at)
+      assert.equal(0, code, text)
+      assert.not_equal(0, (statements("theirs.pub", "--new-bundle-format=true", "--type", "slsaprovenance1", at)))
+      assert.not_equal(0, (statements("ours.pub", "--new-bundle-format=true", "--type", "vuln", at)))
+      for n, form in ipairs { "true", "false" } do
+        local failed, said = go("attest", "--key", "theirs.key", "--tlog-upload=false", "-y", "--new-bundle-format=" .. form, insecure[1],
+          insecure[2], "--type", "slsaprovenance1", "--predicate", "predicate.json", at)
+        assert.equal(0, failed, said)
+        local list, valid = attest.list { client = client, ref = at, key = theirs, type = "slsaprovenance1" }.list, 0
+        for _, a in ipairs(list) do
+          if a.valid then
+            valid = valid + 1
+            assert.equal("https://example.com/x", a.statement.predicate.runDetails.builder.id)
+          else
+            assert.equal("signed with another key", a.reason)
+          end
+        end
+        assert.equal(n, valid, form)
+      end
+      -- a statement of theirs is no signature either
+      refused("sign.invalid", image.verify, { client = client, ref = at, key = theirs })
     end
     local private = keys.private(dir .. "/theirs.key", "pw")
     assert.equal(keys.fingerprint(keys.public(dir .. "/theirs.pub")), keys.fingerprint(private))

@@ -38,13 +38,17 @@ function M.type_uri(name)
     hint = "a URI, or one of " .. table.concat(list, ", ") }, 0)
 end
 
--- Statements attached to an image: { digest=, signed=, bundle=|nil, payload=, statement=, reason= }.
+-- Statements attached to an image: { digest=, signed=, legacy=by a tag, bundle=|nil, payload=, statement=, reason= }.
 local function statements(client, target)
   local out = {}
-  for _, b in ipairs(image.bundles(client, target)) do
-    out[#out + 1] = { digest = b.digest, signed = true, bundle = b.bundle, reason = b.reason,
-      payload = b.bundle and b.bundle.payload, statement = b.bundle and b.bundle.statement }
+  local function signed(list, legacy)
+    for _, b in ipairs(list) do
+      out[#out + 1] = { digest = b.digest, signed = true, legacy = legacy, bundle = b.bundle, reason = b.reason,
+        payload = b.bundle and b.bundle.payload, statement = b.bundle and b.bundle.statement }
+    end
   end
+  signed(image.bundles(client, target))
+  signed(image.envelopes(client, target), true)
   local list = check(client:referrers(target.name .. "@" .. target.digest, { artifact_type = bundle.PAYLOAD_TYPE }))
   for _, found in ipairs(task.map(list, 8, function(d)
     local got = check(client:manifest(target.name .. "@" .. d.digest))
@@ -74,7 +78,7 @@ function M.put(o)
   local payload = bundle.statement(target.digest, kind, o.predicate)
   local out = { digest = target.digest, predicate_type = kind }
   for _, s in ipairs(statements(client, target)) do
-    local same = s.payload == payload and s.signed == (o.key ~= nil)
+    local same = s.payload == payload and s.signed == (o.key ~= nil) and not s.legacy
     if same and (not o.key or bundle.check(s.bundle, { key = o.key, digest = target.digest })) then
       out.referrer, out.present = s.digest, true
       return out

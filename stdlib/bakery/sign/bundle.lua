@@ -9,6 +9,7 @@ local M = {}
 M.MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 M.PAYLOAD_TYPE = "application/vnd.in-toto+json"
 M.SIGNATURE = "https://sigstore.dev/cosign/sign/v1"
+M.ENVELOPE = "application/vnd.dsse.envelope.v1+json" -- layers of sha256-HEX.att tags
 
 --- DSSE's pre-authentication encoding: what is signed.
 ---@param kind string payload type
@@ -57,6 +58,21 @@ local KNOWN = { ["application/vnd.dev.sigstore.bundle.v0.3+json"] = 3,
 ---@return boolean
 function M.is_bundle(media_type) return KNOWN[media_type] ~= nil end
 
+local function read_envelope(envelope)
+  local list = at(envelope, "signatures")
+  if type(list) ~= "table" or #list ~= 1 then return nil, "the envelope has not exactly one signature" end
+  if at(envelope, "payloadType") ~= M.PAYLOAD_TYPE then return nil, "the payload is no in-toto statement" end
+  local payload, sig = at(envelope, "payload"), at(list, 1, "sig")
+  payload = type(payload) == "string" and sign.unbase64(payload)
+  sig = type(sig) == "string" and sign.unbase64(sig)
+  if not payload or not sig then return nil, "payload or signature is no base64" end
+  local statement = json.decode(payload, { name = "statement", null = false, unique = true })
+  if not tostring(at(statement, "_type")):find("^https://in%-toto%.io/Statement/v") then
+    return nil, "the payload is no in-toto statement"
+  end
+  return { payload = payload, signature = sig, statement = statement }
+end
+
 --- Reads a bundle; what it says is not yet believed.
 ---@param text string
 ---@return table|nil { payload=, signature=, hint=bytes|nil, statement=table }
@@ -70,21 +86,21 @@ function M.read(text)
   end
   local envelope = at(doc, "dsseEnvelope")
   if not envelope then return nil, "the bundle has no DSSE envelope" end
-  local list = at(envelope, "signatures")
-  if type(list) ~= "table" or #list ~= 1 then return nil, "the envelope has not exactly one signature" end
-  if at(envelope, "payloadType") ~= M.PAYLOAD_TYPE then return nil, "the payload is no in-toto statement" end
-  local payload, sig, hint = at(envelope, "payload"), at(list, 1, "sig"), at(doc, "verificationMaterial", "publicKey", "hint")
-  payload = type(payload) == "string" and sign.unbase64(payload)
-  sig = type(sig) == "string" and sign.unbase64(sig)
-  if not payload or not sig then return nil, "payload or signature is no base64" end
-  local statement = json.decode(payload, { name = "statement", null = false, unique = true })
-  if not tostring(at(statement, "_type")):find("^https://in%-toto%.io/Statement/v") then
-    return nil, "the payload is no in-toto statement"
-  end
-  return { payload = payload, signature = sig, statement = statement,
-    hint = type(hint) == "string" and sign.unbase64(hint) or nil,
-    certificate = at(doc, "verificationMaterial", "certificate") ~= nil
-      or at(doc, "verificationMaterial", "x509CertificateChain") ~= nil }
+  local out, reason = read_envelope(envelope)
+  if not out then return nil, reason end
+  local hint = at(doc, "verificationMaterial", "publicKey", "hint")
+  out.hint = type(hint) == "string" and sign.unbase64(hint) or nil
+  out.certificate = at(doc, "verificationMaterial", "certificate") ~= nil
+    or at(doc, "verificationMaterial", "x509CertificateChain") ~= nil
+  return out
+end
+
+--- Reads a bare DSSE envelope, as older cosign stored statements.
+---@param text string
+---@return table|nil { payload=, signature=, statement=table }
+---@return string|nil reason
+function M.read_envelope(text)
+  return read_envelope(json.decode(text, { name = "envelope", null = false, unique = true }))
 end
 
 local function has_subject(statement, digest)

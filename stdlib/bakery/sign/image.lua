@@ -155,6 +155,30 @@ function M.bundles(client, target)
   return out
 end
 
+--- Signed statements about an image that older cosign attached by the tag sha256-HEX.att: as M.bundles, by the
+--- digests of their envelopes.
+---@param client bakery.oci.client
+---@param target table
+---@return table[]
+function M.envelopes(client, target)
+  local layers = layers_of(client, target.name, ":" .. oci.fallback_tag(target.digest) .. ".att")
+  local out = {}
+  for i = 1, math.min(layers and #layers or 0, LIMIT) do
+    if layers[i].mediaType == bundle.ENVELOPE then
+      local found, text, problem = { digest = layers[i].digest }, blob(client, target.name, layers[i])
+      if text then
+        found.bundle, found.reason = bundle.read_envelope(text)
+      elseif problem.code ~= "oci.too_large" and not absent(problem) then
+        error(problem, 0)
+      else
+        found.reason = problem.message
+      end
+      out[#out + 1] = found
+    end
+  end
+  return out
+end
+
 -- Simple signatures of an image: { layer=, payload= }; manifests that are none give a reason.
 local function simple_signatures(client, target)
   local layers, reason, tagged = layers_of(client, target.name, ":" .. simple.tag(target.digest))

@@ -5,6 +5,7 @@ local fs = require "bakery.fs"
 local http = require "bakery.http"
 local loop = require "bakery.loop"
 local fail = require "app.fail"
+local provenance = require "app.backend.embedded.provenance"
 local secrets = require "app.backend.embedded.secrets"
 
 local M = {}
@@ -126,6 +127,7 @@ function M.url(build, where, url, want)
     if fresh ~= known then fail.check(build.store:put_key(id, fresh)) end
     return fresh
   end)
+  provenance.note(build, where.target, where.platform, http.redact(url), record.digest)
   return { digest = record.digest, size = record.size, mtime = record.mtime, path = build.store:blob_path(record.digest),
     name = containerfile.url_filename(url) }
 end

@@ -6,6 +6,7 @@ local fs = require "bakery.fs"
 local process = require "bakery.process"
 local fail = require "app.fail"
 local http = require "bakery.http"
+local provenance = require "app.backend.embedded.provenance"
 local secrets = require "app.backend.embedded.secrets"
 
 local M = {}
@@ -93,6 +94,12 @@ local function resolve(repo, ref)
     hint = near and "did you mean '" .. near .. "'?" or nil }
 end
 
+-- A repository as provenance names it: git+https://…@refs/heads/x.
+local function uri(url, name)
+  local text = url:find("://", 1, true) and shown(url) or "ssh://" .. url:gsub(":", "/", 1)
+  return "git+" .. text .. (name and name ~= "HEAD" and "@" .. name or "")
+end
+
 --- Resolves a git source to a commit; nothing but references is fetched.
 ---@param build table the running build
 ---@param where table of the target: secrets, ssh_socket
@@ -112,6 +119,7 @@ function M.resolve(build, where, source, checksum)
     return { commit = commit, name = name }
   end)
   repo.commit, repo.name = found.commit, found.name
+  provenance.note(build, where.target, where.platform, uri(parts.url, repo.name), "gitCommit:" .. repo.commit)
   local want = checksum or parts.checksum
   if want and repo.commit:sub(1, #want) ~= want:lower() then
     fail.raise { class = "build", code = "build.checksum", message = ("%s: expected commit %s, got %s"):format(shown(source), want,

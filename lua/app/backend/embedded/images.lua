@@ -9,6 +9,7 @@ local task = require "bakery.task"
 local chains = require "app.backend.embedded.chain"
 local fail = require "app.fail"
 local limits = require "app.backend.embedded.limits"
+local provenance = require "app.backend.embedded.provenance"
 
 local M = {}
 
@@ -202,8 +203,8 @@ end
 ---@param platform string
 ---@return table image
 function M.remember(build, target, image, platform)
-  build.materials[target] = build.materials[target] or {}
-  build.materials[target][image.name .. "@" .. platform] = { name = image.name, digest = image.digest, platform = platform }
+  -- What was built here and never pushed has no manifest yet: its image id says as well what it was.
+  provenance.note(build, target, platform, image.name, image.digest or image.image_id)
   return image
 end
 

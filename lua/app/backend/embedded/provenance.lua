@@ -38,6 +38,17 @@ local function arguments(target)
   return json.object(told), withheld
 end
 
+--- Notes what went into a target.
+---@param build table the running build
+---@param target string uid
+---@param platform string
+---@param name string image reference or URL, without credentials
+---@param digest_text string "sha256:…", of a repository "gitCommit:…"
+function M.note(build, target, platform, name, digest_text)
+  build.materials[target] = build.materials[target] or {}
+  build.materials[target][name .. "@" .. platform] = { name = name, digest = digest_text, platform = platform }
+end
+
 local function algorithm_and_hex(text) return text:match "^(%w+):(%x+)$" end
 
 -- Base images and sources by what they were resolved to; images of the building platform are those of stages that
@@ -57,7 +68,7 @@ local function dependencies(build, target, platform)
     local m = materials[key]
     local algorithm, hex = algorithm_and_hex(m.digest or "")
     if hex and (m.platform == platform or m.platform == build.host_platform) then
-      list[#list + 1] = { uri = m.name:find("^[%w-]+:/") and m.name or "docker-image://" .. m.name, digest = { [algorithm] = hex },
+      list[#list + 1] = { uri = m.name:find("^[%w+-]+:/") and m.name or "docker-image://" .. m.name, digest = { [algorithm] = hex },
         annotations = { platform = m.platform } }
     end
   end
