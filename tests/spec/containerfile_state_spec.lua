@@ -382,7 +382,14 @@ describe("metadata instructions", function()
     assert.are.same({ "meta", true, "WORKDIR /" }, { step.op, step.empty_layer, step.history })
     assert.are.equal("/a b", last({ 'WORKDIR "/a b"' }).path)
     assert.are.equal("/a/b", last({ "WORKDIR /a", "ENV D=b", "WORKDIR $D" }).path)
-    failure({ "WORKDIR $U" }, "usage")
+    assert.are.same({ "/a", "WORKDIR /a" }, { last({ "WORKDIR /a", "WORKDIR $U" }).path, history("WORKDIR /a", "WORKDIR $U") })
+    assert.are.same({ "meta", "/" }, { last({ "WORKDIR $U" }).op, config("WORKDIR $U").WorkingDir })
+    for written, path in pairs { ["/a//b/"] = "/a/b", ["/a/./b"] = "/a/b", ["/a/.."] = "/", ["//"] = "/" } do
+      step, s = last { "WORKDIR " .. written }
+      assert.are.same({ "workdir", path, "WORKDIR " .. written, written }, { step.op, step.path, step.history, s.config.WorkingDir })
+    end
+    assert.are.equal("/a/b/c", config("WORKDIR /a//b/", "WORKDIR ./c/").WorkingDir)
+    assert.are.equal("/a/", config("WORKDIR /a/", "WORKDIR $U").WorkingDir)
     local _, second = last { "WORKDIR /a", "WORKDIR b" }
     assert.are.same({}, rules(second))
   end)

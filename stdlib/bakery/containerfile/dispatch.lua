@@ -320,16 +320,17 @@ on.COPY, on.ADD = copy, copy
 
 function on.WORKDIR(s, ins)
   local path = s:expand(ins.args[1])
-  if path == "" then fault.raise("usage", "WORKDIR is empty after expansion") end
   if not s.workdir_set and path:sub(1, 1) ~= "/" then
     s:warn("WorkdirRelativePath", ("relative WORKDIR '%s' depends on the base image's one")
       :format(path))
   end
   s.workdir_set = true
   s.workdir = values.join(s.workdir, path)
-  s.config.WorkingDir = s.workdir
-  local history = "WORKDIR " .. s.workdir
-  if s.workdir == "/" then return meta(history) end
+  -- An absolute path is told as it is written.
+  local told = path == "" and s.config.WorkingDir or path
+  s.config.WorkingDir = told:sub(1, 1) == "/" and told or s.workdir
+  local history = "WORKDIR " .. s.config.WorkingDir
+  if s.config.WorkingDir == "/" then return meta(history) end
   return { op = "workdir", path = s.workdir, user = s.user, history = history }
 end
 

@@ -1,6 +1,7 @@
 -- Variable expansion and shell-like word splitting. Works on bytes; UTF-8 matters only for what may
 -- be in a variable name and what is a blank.
 local fault = require "bakery.containerfile.fault"
+local text = require "bakery.containerfile.text"
 
 local expand = {}
 
@@ -20,9 +21,6 @@ local NOT_LETTERS = {
   { 0x3008, 0x3030 }, { 0xD800, 0xF8FF }, { 0xFE00, 0xFE6F }, { 0xFF00, 0xFF0F },
   { 0xFFF0, 0xFFFF }, { 0x1F000, 0x1FAFF }, { 0xE0000, 0x10FFFF },
 }
-local WIDE_BLANKS = { [0x85] = true, [0xA0] = true, [0x1680] = true, [0x2028] = true,
-  [0x2029] = true, [0x202F] = true, [0x205F] = true, [0x3000] = true }
-for cp = 0x2000, 0x200A do WIDE_BLANKS[cp] = true end
 
 local function is_wide_letter(cp)
   for _, range in ipairs(NOT_LETTERS) do
@@ -43,11 +41,6 @@ local function char_at(s, pos)
   return s:sub(pos, pos), nil
 end
 
-local function is_blank(ch, cp)
-  if #ch == 1 then return ch:find("^%s$") ~= nil end
-  return cp ~= nil and WIDE_BLANKS[cp] == true
-end
-
 local function syntax(message, hint)
   fault.raise("expand", message, nil, hint)
 end
@@ -57,8 +50,8 @@ end
 local Words = {}
 Words.__index = Words
 
-function Words:char(ch, cp)
-  if is_blank(ch, cp) then
+function Words:char(ch)
+  if text.is_blank(ch) then
     self:flush()
   else
     self:raw(ch)
@@ -72,8 +65,8 @@ end
 function Words:text(s)
   local pos = 1
   while pos <= #s do
-    local ch, cp = char_at(s, pos)
-    self:char(ch, cp)
+    local ch = char_at(s, pos)
+    self:char(ch)
     pos = pos + #ch
   end
 end
@@ -182,7 +175,7 @@ function X:until_char(stop, raw_escapes)
   local out, words, s = {}, NO_WORDS, self.s
   if self.split and not stop then words = setmetatable({ buf = {}, list = {} }, Words) end
   while self.pos <= #s do
-    local ch, cp = char_at(s, self.pos)
+    local ch = char_at(s, self.pos)
     if ch == stop then
       self.pos = self.pos + 1
       self.raw_escapes, self.depth = saved, self.depth - 1
@@ -212,7 +205,7 @@ function X:until_char(stop, raw_escapes)
     else
       self.pos = self.pos + #ch
       piece = ch
-      words:char(ch, cp)
+      words:char(ch)
     end
     out[#out + 1] = piece
   end

@@ -241,14 +241,15 @@ local function read_healthcheck(ins, rest, cx)
   ins.kind = kind:upper()
   command = command and text.trim(command) or ""
   read_command(ins, command, cx)
-  if ins.kind == "NONE" then
+  ins.check = {}
+  if ins.kind == "NONE" then -- what its flags say is of no matter
     if #ins.args > 0 then usage(cx, "HEALTHCHECK NONE takes no arguments") end
+    return
   elseif ins.kind ~= "CMD" then
     usage(cx, ("unknown type '%s' in HEALTHCHECK"):format(kind), "use CMD or NONE")
   elseif #ins.args == 0 then
     usage(cx, "missing command after HEALTHCHECK CMD")
   end
-  ins.check = {}
   for _, name in ipairs(DURATIONS) do
     local value = ins.flags[name]
     if value and value ~= "" then

@@ -1,5 +1,6 @@
 -- Physical lines to logical lines: parser directives, comments, continuations, heredoc bodies.
 local fault = require "bakery.containerfile.fault"
+local blanks = require "bakery.containerfile.text"
 
 local lexer = {}
 lexer.__index = lexer
@@ -99,7 +100,7 @@ function lexer:next()
   while self.pos <= #self.lines do
     local number = self.pos
     local full = self.lines[number]
-    local col = full:find("%S") or #full + 1
+    local col = blanks.skip(full, 1) or #full + 1
     local s = full:sub(col)
     self.pos = number + 1
     if self.open and self:directive(s, number, col) then
@@ -118,7 +119,7 @@ function lexer:next()
     do
       local logical = self:join(s, number, col)
       logical.comments = comments
-      if logical.text:find("%S") then return logical end
+      if blanks.skip(logical.text, 1) then return logical end
     end
     ::continue::
   end
@@ -132,7 +133,7 @@ function lexer:join(first, number, col)
   local length, empty = #text, nil
   while more and self.pos <= #self.lines do
     local line = self.lines[self.pos]
-    local start = line:find("%S")
+    local start = blanks.skip(line, 1)
     if not start then
       empty = empty or self.pos
     elseif line:sub(start, start) ~= "#" then

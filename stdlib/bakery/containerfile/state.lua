@@ -7,6 +7,7 @@ local fault = require "bakery.containerfile.fault"
 local image = require "bakery.containerfile.image"
 local platform = require "bakery.containerfile.platform"
 local resolve = require "bakery.containerfile.resolve"
+local values = require "bakery.containerfile.values"
 
 local state = {}
 
@@ -199,8 +200,7 @@ local function load_env(s)
 end
 
 local function load_shell(s)
-  s.workdir = s.config.WorkingDir or "/"
-  if s.workdir:sub(1, 1) ~= "/" then s.workdir = "/" .. s.workdir end
+  s.workdir = values.clean("/" .. (s.config.WorkingDir or ""))
   s.user = s.config.User or ""
   s.shell = s.config.Shell and #s.config.Shell > 0 and s.config.Shell or { "/bin/sh", "-c" }
 end

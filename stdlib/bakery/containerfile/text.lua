@@ -5,12 +5,47 @@ local text = {}
 local BLANK = "[ \t\v\f\r]"
 local SPLIT = BLANK .. "+"
 
+-- Blanks above ASCII, by their bytes. They end quoted words and vanish at the ends of lines, but
+-- separate no plain words.
+local WIDE = {}
+for _, cp in ipairs { 0x85, 0xA0, 0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000 } do WIDE[utf8.char(cp)] = true end
+for cp = 0x2000, 0x200A do WIDE[utf8.char(cp)] = true end
+
+---Is the character a blank, of ASCII or not?
+function text.is_blank(ch) return WIDE[ch] or #ch == 1 and ch:find("%s") ~= nil end
+
+-- Length of the blank above ASCII that begins at pos, or nil.
+local function wide_at(s, pos)
+  local b = s:byte(pos)
+  if not b or b < 0xC2 or b > 0xE3 then return nil end
+  local n = b < 0xE0 and 2 or 3
+  return WIDE[s:sub(pos, pos + n - 1)] and n or nil
+end
+
+---Position of the first character from pos on that is no blank, or nil.
+function text.skip(s, pos)
+  while true do
+    pos = s:find("%S", pos)
+    local n = pos and wide_at(s, pos)
+    if not n then return pos end
+    pos = pos + n
+  end
+end
+
 ---@param s string
 ---@return string trimmed, integer offset of its first byte
 function text.trim(s)
-  local first = s:find("%S")
+  local first = text.skip(s, 1)
   if not first then return "", 1 end
-  return s:sub(first):match("^(.-)%s*$"), first
+  local out = s:sub(first)
+  repeat
+    local size = #out
+    out = out:match("^(.-)%s*$")
+    for n = 2, 3 do
+      if WIDE[out:sub(-n)] then out = out:sub(1, -n - 1) end
+    end
+  until #out == size
+  return out, first
 end
 
 ---Splits on blanks only; no quote handling.
@@ -93,12 +128,12 @@ function text.quoted_words(s, escape)
   local words, at = {}, {}
   local pos = 1
   while true do
-    local from = s:find("%S", pos)
+    local from = text.skip(s, pos)
     if not from then return words, at end
     local word, i, quote, any = {}, from, nil, false
     while i <= #s do
       local c = s:sub(i, i)
-      if not quote and c:find("%s") then break end
+      if not quote and (c:find("%s") or wide_at(s, i)) then break end
       if c == escape and quote ~= "'" then
         if i < #s then word[#word + 1] = s:sub(i, i + 1) end
         i = i + 2
