@@ -483,7 +483,6 @@ case {
 case {
   name = "WORKDIR: created, relative, expanded, and as base of destinations",
   files = { f = "f", ["d/x"] = "x" },
-  kit = { ["config.WorkingDir"] = "20.10 keeps the slash at the end", ["history.14"] = "the same" },
   text = [[
 ENV SUB=expanded
 WORKDIR /srv
@@ -498,9 +497,8 @@ WORKDIR /etc
 RUN touch there
 WORKDIR "/with blank/"
 ]],
-  skip = { ["config.WorkingDir"] = "buildah keeps the slash at the end" },
   expect = { ["srv/app/expanded/f"] = "file", ["srv/app/expanded/here"] = "file", ["etc/there"] = "file", ["srv/app/up"] = "file",
-    ["with blank"] = "dir 0755 0:0", ["config.WorkingDir"] = '"/with blank"' },
+    ["with blank"] = "dir 0755 0:0", ["config.WorkingDir"] = '"/with blank/"' },
 }
 
 case {
