@@ -255,6 +255,7 @@ static void read_spec(lua_State *L, struct start *s) {
   p->security = (enum bk_sandbox_security)luaL_checkoption(L, -1, "default", levels);
   lua_pop(L, 2);
   p->userxattr = bk_opt_bool(L, 1, "userxattr", false);
+  p->proc = bk_opt_bool(L, 1, "proc", false);
   lua_Integer shm = bk_opt_int(L, 1, "shm_size", 0);
   luaL_argcheck(L, shm >= 0, 1, "option 'shm_size': bytes expected");
   p->shm_size = (uint64_t)shm;
@@ -322,7 +323,7 @@ static int l_spawn(lua_State *L) {
   static const char *const names[] = {
       "lowers",  "upper",    "work",   "argv",    "env",     "cwd",       "uid",        "gid",
       "groups",  "hostname", "mounts", "network", "netns", "stdin",   "stdout",    "stderr",     "userxattr",
-      "security", "shm_size", "add_hosts", "resolv_conf", "limits", NULL};
+      "security", "shm_size", "add_hosts", "resolv_conf", "limits", "proc", NULL};
   struct bk_err err;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);

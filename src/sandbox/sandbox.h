@@ -109,6 +109,7 @@ struct bk_sandbox_spec {
   size_t nmounts;
   bool private_net, userxattr;
   int netns;                  /* with private_net: descriptor of the namespace to join; 0: a new one */
+  bool proc;                  /* chroot: calls about /proc are answered; sets no_new_privs */
   enum bk_sandbox_security security;
   uint64_t shm_size;
   const struct bk_sandbox_limit *limits;

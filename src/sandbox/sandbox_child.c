@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "sandbox/sandbox_int.h"
+#include "sandbox/sandbox_proc.h"
 
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444
@@ -26,7 +27,7 @@
 #define SYS_close_range 436
 #endif
 
-enum { PARENT_FD = 3 };
+enum { PARENT_FD = 3, PROC_FD };
 
 static int do_chroot(struct plan *p, const struct op *op) {
   if (chroot(op->path) == 0 && chdir("/") == 0) return 0;
@@ -85,7 +86,12 @@ static int do_close(struct plan *p, const struct op *op) {
   (void)op;
   if (dup3(p->parent_fd, PARENT_FD, O_CLOEXEC) < 0 && errno != EINVAL) return -1;
   p->root_fd = p->support_fd = -1;
-  return (int)syscall(SYS_close_range, PARENT_FD + 1, ~0U, 0U);
+  unsigned first = PARENT_FD + 1;
+  if (p->proc_socket >= 0) {
+    if (dup3(p->proc_socket, PROC_FD, O_CLOEXEC) < 0 && errno != EINVAL) return -1;
+    first = PROC_FD + 1;
+  }
+  return (int)syscall(SYS_close_range, first, ~0U, 0U);
 }
 
 static int do_limits(struct plan *p, const struct op *op) {
@@ -171,6 +177,14 @@ static int do_death(struct plan *p, const struct op *op) {
   return 0;
 }
 
+static int do_proc(struct plan *p, const struct op *op) {
+  (void)op;
+  if (p->proc_socket < 0) return 0;
+  sandbox_proc_load(PROC_FD);
+  close(PROC_FD);
+  return 0;
+}
+
 /* --- execve ------------------------------------------------------------------------------------ */
 
 enum { MAX_SCRIPTS = 5 };
@@ -213,13 +227,12 @@ static int do_exec(struct plan *p, const struct op *op) {
     p->object = *f;
     if (check_program(p, *f)) return -1;
     execve(*f, (char *const *)p->spec->argv, (char *const *)p->spec->env);
-    if (errno == ENOENT && faccessat(AT_FDCWD, *f, F_OK, 0) == 0) {
-      p->detail = "interpreter";
-      errno = ENOENT;
-      return -1;
-    }
-    if (errno == EACCES) why = EACCES;
-    else if (errno != ENOENT && errno != ENOTDIR) return -1;
+    int failed = errno, there = sandbox_openat2(AT_FDCWD, *f, O_PATH, 0); /* no call that OP_PROC traps */
+    if (there >= 0) close(there);
+    errno = failed;
+    if (failed == ENOENT && there >= 0) return p->detail = "interpreter", -1;
+    if (failed == EACCES) why = EACCES;
+    else if (failed != ENOENT && failed != ENOTDIR) return -1;
   }
   p->object = p->spec->argv[0];
   errno = why;
@@ -260,6 +273,7 @@ static int (*const steps[OP_COUNT])(struct plan *p, const struct op *op) = {
     [OP_CAPS] = do_caps,
     [OP_NO_NEW_PRIVS] = do_no_new_privs,
     [OP_DEATH] = do_death,
+    [OP_PROC] = do_proc,
     [OP_EXEC] = do_exec,
 };
 

@@ -43,6 +43,7 @@ enum op_kind {
   OP_CAPS,
   OP_NO_NEW_PRIVS,
   OP_DEATH, /* die with the parent */
+  OP_PROC,  /* the supervisor answers for /proc */
   OP_EXEC,
   OP_COUNT,
 };
@@ -76,6 +77,7 @@ struct plan {
   struct sock_fprog filter;  /* borrowed from the cache */
   const char *const *files;  /* candidates for execve */
   int parent_fd;
+  int proc_socket; /* to the supervisor (tier F), or -1 */
   struct rlimit nofile;
   char *options;             /* room for overlay's option string */
   size_t noptions;

@@ -185,6 +185,7 @@ static void plan_chroot(struct plan *p) {
   add_simple(p, OP_CAPS);
   if (strict) add_simple(p, OP_SECCOMP);
   add_simple(p, OP_DEATH);
+  if (p->spec->proc) add_simple(p, OP_PROC);
   add_simple(p, OP_EXEC);
 }
 

@@ -90,6 +90,7 @@ static const char *const verbs[OP_COUNT] = {
     [OP_CAPS] = "set capabilities",
     [OP_NO_NEW_PRIVS] = "set no_new_privs",
     [OP_DEATH] = "tie to the builder",
+    [OP_PROC] = "answer for /proc",
     [OP_EXEC] = "execute",
 };
 
@@ -242,7 +243,7 @@ static int prepare(struct plan *p, struct bk_err *err) {
 int bk_sandbox_start(const struct bk_sandbox_spec *spec, struct bk_sandbox_box *box, struct bk_err *err) {
   struct plan *p = bk_calloc(1, sizeof *p);
   p->spec = spec;
-  p->parent_fd = p->group = -1;
+  p->parent_fd = p->group = p->proc_socket = -1;
   int rc = prepare(p, err);
   if (!rc) rc = p->chroot ? sandbox_supervise(p, box, err) : run_plan(p, box, err);
   if (!rc && p->nstubs) {

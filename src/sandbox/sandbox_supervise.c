@@ -4,19 +4,24 @@
  * program with threads: system calls only. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fs.h"
 #include "process/process.h"
 #include "sandbox/sandbox_int.h"
+#include "sandbox/sandbox_proc.h"
 
 /* How the start went, through the pipe. */
 struct outcome {
@@ -96,16 +101,39 @@ static void leave(int status) {
   _exit(WEXITSTATUS(status));
 }
 
-static void wait_for(pid_t command) {
+static void wake(int sig) { (void)sig; }
+
+/* What a killed process asked is gone, but the kernel may make us wait for the next one's question: not long. */
+static void wake_often(void) {
+  struct sigaction act = {.sa_handler = wake};
+  const struct itimerval often = {{0, 50000}, {0, 50000}};
+  sigset_t alarm;
+  sigemptyset(&alarm);
+  sigaddset(&alarm, SIGALRM);
+  sigaction(SIGALRM, &act, NULL);
+  setitimer(ITIMER_REAL, &often, NULL);
+  sigprocmask(SIG_UNBLOCK, &alarm, NULL);
+}
+
+/* Until the command has ended or we are told to: answers for /proc meanwhile. */
+static void wait_for(pid_t command, const struct sandbox_proc *proc) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGCHLD);
   sigaddset(&set, SIGTERM);
+  struct pollfd on[2] = {{.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .events = POLLIN},
+                         {.fd = proc->listener, .events = POLLIN}};
   int status = 0;
-  bool known = false;
-  while (!known) {
-    struct timespec often = {.tv_sec = 1};
-    if (sigtimedwait(&set, NULL, &often) == SIGTERM) break;
+  bool known = false, told = false;
+  if (proc->listener >= 0) wake_often();
+  while (!known && !told) {
+    struct signalfd_siginfo info;
+    on[0].revents = on[1].revents = 0;
+    if (poll(on, 2, 1000) < 0 && errno != EINTR) break;
+    if (on[1].revents & POLLIN) sandbox_proc_serve(proc);
+    else if (on[1].revents) on[1].fd = -1;
+    if (!(on[0].revents & POLLIN) && on[1].revents) continue;
+    while (read(on[0].fd, &info, sizeof info) == sizeof info) told |= info.ssi_signo == SIGTERM;
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
       if ((known = pid == command)) break;
   }
@@ -120,6 +148,17 @@ static void fill(struct outcome *o, const struct plan *p) {
   snprintf(o->detail, sizeof o->detail, "%s", p->detail ? p->detail : "");
 }
 
+/* The path of a directory as the kernel sees it. */
+static bool kernel_name(const char *dir, char *to, size_t size) {
+  char name[40];
+  int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+  ssize_t n = fd < 0 ? -1 : readlink(name, to, size - 1);
+  if (fd >= 0) close(fd);
+  to[n > 0 ? n : 0] = '\0';
+  return n > 0;
+}
+
 static void supervise(struct plan *p, int out, pid_t builder) {
   struct outcome o = {.failed = -1};
   sigset_t all;
@@ -132,15 +171,25 @@ static void supervise(struct plan *p, int out, pid_t builder) {
   setsid();
   if (getppid() != builder) _exit(127);
   p->parent_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
-  int pidfd = -1;
+  int pidfd = -1, sockets[2] = {-1, -1};
+  static char root[4096];
+  struct sandbox_proc proc = {.listener = -1, .root = root, .builder = builder};
+  if (p->spec->proc && kernel_name(p->spec->upper, root, sizeof root) &&
+      socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0)
+    p->proc_socket = sockets[1];
   pid_t pid = sandbox_clone(p, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &pidfd);
   if (pid < 0) p->failed = p->ops, p->error = errno;
   if (p->failed) fill(&o, p);
   if (write(out, &o, sizeof o) != sizeof o || p->failed) _exit(127);
+  if (sockets[1] >= 0) {
+    close(sockets[1]);
+    proc.listener = sandbox_proc_receive(sockets[0]);
+  }
   for (int i = 0; i < 3; i++) close(p->spec->fds[i]); /* their other ends wait for the last writer */
   close(out);
-  syscall(SYS_close_range, 0U, ~0U, 0U);
-  wait_for(pid);
+  if (proc.listener > 0) proc.listener = dup3(proc.listener, 0, O_CLOEXEC);
+  syscall(SYS_close_range, proc.listener < 0 ? 0U : 1U, ~0U, 0U);
+  wait_for(pid, &proc);
 }
 
 int sandbox_supervise(struct plan *p, struct bk_sandbox_box *box, struct bk_err *err) {

@@ -100,6 +100,7 @@ function M.binfmt(line) end
 ---@field stdout? integer descriptor, copied; default /dev/null
 ---@field stderr? integer
 ---@field userxattr? boolean layers carry user.overlay.* (rootless)
+---@field proc? boolean in a chroot: the command is told what /proc says of its own processes (no_new_privs is set)
 ---@field security? "default"|"strict"|"insecure" strict: no_new_privs; insecure: no isolation of privileges
 ---@field limits? { resource: integer, soft: integer, hard: integer }[] as setrlimit(2) has them; -1: none
 ---@field shm_size? integer bytes, default 64 MiB

@@ -1,5 +1,5 @@
 /* confine WORD[,WORD…] COMMAND…: runs the command where groups of system calls answer EPERM, as
- * container engines' default filters do: unshare, mount, chroot, mknod. no_new_privs is not set, so the
+ * container engines' default filters do: unshare, mount, chroot, mknod, seccomp. no_new_privs is not set, so the
  * caller must be root. */
 #include <errno.h>
 #include <linux/audit.h>
@@ -25,6 +25,7 @@ static const struct {
      {SYS_mount, SYS_umount2, SYS_pivot_root, SYS_open_tree, SYS_move_mount, SYS_fsopen, SYS_fsconfig,
       SYS_fsmount, SYS_mount_setattr, 0}},
     {"chroot", {SYS_chroot, 0}},
+    {"seccomp", {SYS_seccomp, 0}},
     {"mknod", {SYS_mknodat,
 #ifdef SYS_mknod
                SYS_mknod,

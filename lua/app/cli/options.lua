@@ -22,7 +22,7 @@ M.common = {
     help = "where layers, blobs and the cache live" },
   { name = "isolation", type = "string", metavar = "NAME", env = "BAKERY_ISOLATION",
     help = "how RUN is isolated: auto, root, root-userns, rootless, rootless-single, chroot, copy-only or the letter "
-      .. "of a tier; ,flat: without overlayfs (see doctor)" },
+      .. "of a tier; ,flat: without overlayfs; ,proc: a chroot with /proc (see doctor)" },
   { name = "debug", type = "flag", help = "show Lua tracebacks" },
   { name = "help", short = "h", type = "flag", help = "show this help" },
 }

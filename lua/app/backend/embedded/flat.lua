@@ -221,7 +221,8 @@ function M.run(build, where, step, job)
     if build.tier == "F" then
       local moved, output = place(build, where, step, tree, job)
       local placed <close> = moved
-      r = job.spawn { upper = tree.path, work = job.tmp .. "/work", mounts = {}, output = output }
+      r = job.spawn { upper = tree.path, work = job.tmp .. "/work", mounts = {}, output = output,
+        proc = build.chosen.proc }
       fail.check(placed:restore())
     else
       r = job.spawn { upper = tree.path, work = job.tmp .. "/work", mounts = job.mounts }

@@ -19,7 +19,7 @@ M.tiers = {
   C = "root in a user namespace of its own that has the same ids",
   D = "user namespace with subordinate ids",
   E = "user namespace with a single id: RUN sees every file as root's, and the owners that it sets are lost",
-  F = "chroot without namespaces or mounts: RUN sees no processes in /proc and shares network and process ids with this container",
+  F = "chroot without namespaces or mounts: RUN sees no processes in /proc (its own with ,proc) and shares network and process ids with this container",
   G = "no RUN: FROM, COPY, ADD, WORKDIR and metadata only",
 }
 
@@ -79,22 +79,33 @@ function M.describe(chosen)
   return line, more
 end
 
+-- "chroot,proc": what the sandbox is told, and whether /proc is to be answered for in a chroot.
+local function read_proc(text)
+  local rest, count = (text or ""):gsub(",proc$", "")
+  rest = rest:gsub(",proc,", function() -- luacheck: ignore
+    count = 1
+    return ","
+  end)
+  return rest ~= "" and rest or nil, count > 0
+end
+
 --- Enters the tier and opens its store. A default store that another tier made is left alone: this one
 --- gets its own beside it.
 ---@param opts table { isolation=string|nil, store=string|nil }
 ---@return table chosen
 ---@return table store
 function M.enter(opts)
-  local isolation = opts.isolation or os.getenv "BAKERY_ISOLATION"
+  local isolation, proc = read_proc(opts.isolation or os.getenv "BAKERY_ISOLATION")
   if isolation and isolation:gsub(",.*", ""):lower() == "in-place" then
     fail.raise { class = "usage", code = "build.isolation", message = "isolation in-place is not there: RUN in the root directory of "
       .. "this container would write over the files that the builder runs on and mix what the container has into the image",
-      hint = "--isolation chroot needs no more privileges and works in a tree of its own" }
+      hint = "--isolation chroot,proc needs no more privileges and works in a tree of its own" }
   end
   local env = os.getenv "BAKERY_STORE"
   local dir = opts.store or M.store_dir()
   make_dir(dir)
-  local chosen = fail.check(sandbox.enter { isolation = isolation ~= "" and isolation or nil, dir = fs.realpath(dir) })
+  local chosen = fail.check(sandbox.enter { isolation = isolation, dir = fs.realpath(dir) })
+  chosen.proc = proc
   local recorded = chosen.mode == "copy-only" and "all" or chosen.mode == "rootless-single" and "owners" or "none"
   for _, module in ipairs { archive, snapshot } do module.record_ids(recorded, not chosen.marks, chosen.userxattr and chosen.tier < "F") end
   local opened, err = store.open(dir, { create = true, mode = chosen.ids })

@@ -71,6 +71,21 @@ local function environment(step, user, prepared)
   return env
 end
 
+local MISSING_PROC = { "/proc", "/dev/fd", "libjli", "libjava" }
+
+-- Advice for a failure; where nothing shows a process itself in /proc, its last words may tell.
+local function advice(build, tail)
+  if build.tier == "F" and not build.chosen.proc then
+    local text = table.concat(tail, "\n")
+    for _, word in ipairs(MISSING_PROC) do
+      if text:find(word, 1, true) then
+        return "in tier F (chroot) a RUN does not see itself in /proc; --isolation chroot,proc shows it that"
+      end
+    end
+  end
+  return not build.shell_on_failure and process.isatty(0) and "--shell-on-failure opens a shell there" or nil
+end
+
 -- Starts the command of `spec` with the fields of its root and waits for it; its output goes to the log.
 local function run_logged(build, where, step, spec, secrets, root)
   local reader, fd
@@ -96,7 +111,7 @@ local function run_logged(build, where, step, spec, secrets, root)
     shell.after_failure(build, where, step, spec, reason)
     error(once.error_at(where, step, { code = "build.run_failed", message = "RUN failed: " .. reason,
       step = step.text, log = tail, log_file = #tail == TAIL_LINES and log_file or nil, exit = result.code, signal = result.signal,
-      hint = not build.shell_on_failure and process.isatty(0) and "--shell-on-failure opens a shell there" or nil }), 0)
+      hint = advice(build, tail) }), 0)
   end
   return result
 end
