@@ -189,7 +189,59 @@ describe("ci readme", function()
     assert.equal(1, r.code, r.stderr)
     assert.equal(4, #requests "PATCH")
     assert.truthy(r.stderr:find("trying again", 1, true), r.stderr)
-    assert.truthy(r.stderr:find("docker.io/team/mx: PATCH: Docker Hub answers 404", 1, true), r.stderr)
+    assert.truthy(r.stderr:find("docker.io/team/app: PATCH: Docker Hub answers 404", 1, true), r.stderr)
+  end)
+
+  it("waits as long as it is told to, in vain not forever", function()
+    quirks { auth = json.array { 429 }, patch = { json.array { 429, { ["Retry-After"] = "1" } } } }
+    local began = require "bakery.loop".now()
+    local r = run { "--image-name", "mx" }
+    assert.equal(0, r.code, r.stderr)
+    assert.is_true(require "bakery.loop".now() - began >= 1)
+    assert.same({ 2, 2 }, { #requests "POST", #requests "PATCH" })
+    assert.truthy(r.stderr:find("Docker Hub answers 429", 1, true), r.stderr)
+    used.auth, used.patch = used.auth + 2, used.patch + 2
+    fs.remove(hub.dir .. "/requests.jsonl")
+    local never = json.array {}
+    for i = 1, 6 do never[i] = json.array { 429, json.object() } end
+    quirks { patch = never }
+    r = run({ "--image-name", "mx" }, { BAKERY_REGISTRY_RETRY_ATTEMPTS = "3" })
+    assert.equal(6, r.code, r.stderr)
+    assert.equal(3, #requests "PATCH")
+  end)
+
+  it("takes pages, redirections and refusals for what they are", function()
+    for _, case in ipairs { { { text = "<html>sign in</html>" }, 6, "Docker Hub gave no token" },
+      { { patch = { json.array { 302, { Location = "/login" } } } }, 1, "Docker Hub answers 302" },
+      { { patch = { json.array { 403, json.object() } } }, 1, "Docker Hub answers 403" },
+      { { auth = json.array { 302 } }, 1, "Docker Hub answers 302" } } do
+      quirks(case[1])
+      local r = run { "--image-name", "mx" }
+      assert.equal(case[2], r.code, r.stderr)
+      assert.truthy(r.stderr:find(case[3], 1, true), r.stderr)
+      used.auth, used.patch = used.auth + #requests "POST", used.patch + #requests "PATCH"
+      fs.remove(hub.dir .. "/requests.jsonl")
+    end
+  end)
+
+  it("sets short descriptions when asked to, none that Docker Hub would cut", function()
+    local function described(text)
+      world.write(dir, { ["bakery.yaml"] = (YAML:gsub("  %- name: mx\n", "  - name: mx\n    description: " .. text .. "\n")) })
+    end
+    described(("é"):rep(100))
+    assert.equal(0, run({ "--image-name", "mx" }).code)
+    assert.equal(0, run({ "--short-description" }).code)
+    local bodies = {}
+    for i, r in ipairs(requests "PATCH") do bodies[i] = r.body.description or "-" end
+    assert.same({ "-", "-", "-", ("é"):rep(100) }, bodies)
+    described(("é"):rep(101))
+    for _, args in ipairs { { "--short-description" }, { "--short-description", "--check" } } do
+      local r = run(args)
+      assert.equal(1, r.code)
+      assert.truthy(r.stderr:find("the description of mx has 101 characters, the limit is 100: 1 too many", 1, true), r.stderr)
+    end
+    assert.equal(0, run({ "--check" }).code)
+    assert.equal(4, #requests "PATCH")
   end)
 
   it("says when nobody answers, and never shows the password", function()

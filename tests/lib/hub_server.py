@@ -2,7 +2,7 @@
 
 hub_server.py DIR USER SECRET: prints its port. Every request is written to DIR/requests.jsonl. DIR/quirks.json,
 read before every request, may hold: auth (list of statuses, one per token request), patch (list of
-[status, headers] per PATCH), life (uses after which a token is refused), echo (error bodies repeat the
+[status, headers] per PATCH), text (body of all answers, as HTML), life (uses after which a token is refused), echo (error bodies repeat the
 request's body). Exhausted lists mean success.
 """
 
@@ -36,9 +36,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def answer(self, status, value, headers=None):
-        text = json.dumps(value).encode()
+        html = quirks().get("text")
+        text = html.encode() if html else json.dumps(value).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/html" if html else "application/json")
         self.send_header("Content-Length", str(len(text)))
         for key, item in (headers or {}).items():
             self.send_header(key, item)
@@ -73,11 +74,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_PATCH(self):
         body = self.read()
+        status, headers = next_of("patch", [200, {}])
         token = self.headers.get("Authorization", "").replace("Bearer ", "")
         if STATE["tokens"].get(token, 0) <= 0:
             return self.refuse(401, body)
         STATE["tokens"][token] -= 1
-        status, headers = next_of("patch", [200, {}])
         if status != 200:
             return self.refuse(status, body, headers)
         self.answer(200, {"name": self.path.rsplit("/", 1)[1]})

@@ -88,11 +88,12 @@ end
 ---@param namespace string
 ---@param repository string
 ---@param text string UTF-8
+---@param short string|nil the short description, left as it is without
 ---@return true|nil
 ---@return table|nil err
-function Hub:describe(namespace, repository, text)
+function Hub:describe(namespace, repository, text, short)
   local path = ("/v2/namespaces/%s/repositories/%s"):format(escape(namespace), escape(repository))
-  local body = json.object { { "full_description", text } }
+  local body = json.object { { "full_description", text }, { "description", short } }
   local function try()
     local bearer, err, response
     for turn = 1, 2 do -- a token may be taken back before its time

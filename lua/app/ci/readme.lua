@@ -9,6 +9,9 @@ local M = {}
 --- What Docker Hub takes, in bytes of UTF-8.
 M.LIMIT = 25000
 
+--- What Docker Hub takes as a short description, in characters.
+M.SHORT = 100
+
 local HUB = { ["docker.io"] = true, ["index.docker.io"] = true }
 
 -- Registry lists of what makes an image eligible: latest releases, or the rows of its matrix.
@@ -43,7 +46,7 @@ end
 --- READMEs that belong to repositories on Docker Hub, each repository once.
 ---@param project table
 ---@param filters {dev_versions: string|nil, matrix_versions: string|nil, image_name: table|nil} image_name: regex
----@return table[] list {image=, file=, path=, size=, text=, repositories={{namespace=, name=}…}}; images without
+---@return table[] list {image=, file=, path=, size=, text=, short=description|nil, repositories={{namespace=, name=}…}}; images without
 --- README are left out
 ---@return string[] warnings
 ---@return table|nil err a README that is there and cannot be read
@@ -73,7 +76,8 @@ function M.collect(project, filters)
       local text, err = read(project, file, path)
       if not text then return nil, warnings, err end
       for _, r in ipairs(repositories) do owner[r.id] = image.name end
-      out[#out + 1] = { image = image.name, file = file, path = path, text = text, size = #text,
+      local short = image.description ~= "" and image.description or nil
+      out[#out + 1] = { image = image.name, short = short, file = file, path = path, text = text, size = #text,
         repositories = repositories }
     end
   end
@@ -82,8 +86,14 @@ end
 
 --- What is wrong with a README, or nil.
 ---@param readme table of M.collect
+---@param short boolean|nil whether the image's description is pushed too
 ---@return string|nil
-function M.problem(readme)
+function M.problem(readme, short)
+  local length = short and readme.short and utf8.len(readme.short) or 0
+  if length > M.SHORT then
+    return ("the description of %s has %d characters, the limit is %d: %d too many"):format(readme.image, length, M.SHORT,
+      length - M.SHORT)
+  end
   if not utf8.len(readme.text) then return "it is not UTF-8" end
   if readme.size > M.LIMIT then
     return ("%d bytes, the limit is %d: %d too many"):format(readme.size, M.LIMIT, readme.size - M.LIMIT)

@@ -57,7 +57,7 @@ local function checked_readmes(values)
   list = fail.check(list, err)
   local errors = {}
   for _, item in ipairs(list) do
-    local problem = readme.problem(item)
+    local problem = readme.problem(item, values.short_description)
     if problem then
       errors[#errors + 1] = { class = "build", code = "readme.too_long", where = item.file, message = problem }
     end
@@ -91,7 +91,7 @@ local function push_readmes(values, list, login)
     end }
   local errors, done = {}, 0
   for _, r in ipairs(list) do
-    local ok, err = hub:describe(r.namespace, r.name, r.item.text)
+    local ok, err = hub:describe(r.namespace, r.name, r.item.text, values.short_description and r.item.short or nil)
     if ok then
       done = done + 1
       say(values, ("docker.io/%s: %s"):format(r.id, r.item.file))

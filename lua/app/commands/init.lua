@@ -94,6 +94,7 @@ M.list = {
       description = "Images count that have a latest version, or a matrix, and a registry on docker.io with a namespace.\n"
         .. "Needs DOCKER_HUB_README_USERNAME and DOCKER_HUB_README_PASSWORD (a personal access token).",
       options = { { name = "check", type = "flag", help = "only check that no README is too long for Docker Hub" }, dry_run,
+        { name = "short-description", type = "flag", help = "set the short description to the image's description too" },
         { name = "image-name", type = "string", metavar = "RE", complete = "image", group = "Selection",
           help = "images whose name matches the regular expression" },
         { name = "dev-versions", type = "enum", choices = { "include", "exclude", "only" }, default = "include",
