@@ -390,6 +390,10 @@ describe("ci publish", function()
         if request.method == "PUT" and request.path == "/v2/two/app/manifests/latest" then return true end
       end
     end)
+    for _, again in ipairs { publish(dir, files, q.host), recover(dir, "--resume"), recover(dir, "--rollback") } do
+      assert.equal(1, again.code, again.stderr)
+      assert.truthy(again.stderr:find(", process " .. p.pid .. ") is setting tags", 1, true), again.stderr)
+    end
     p:kill "SIGTERM"
     local said = p:read_line "stderr"
     assert.equal(143, p:wait().code)

@@ -5,6 +5,7 @@
 local fail = require "app.fail"
 local fs = require "bakery.fs"
 local json = require "bakery.json"
+local owner = require "app.owner"
 local paths = require "app.edit.paths"
 local process = require "bakery.process"
 
@@ -14,30 +15,6 @@ M.DIR = ".bakery-edit"
 -- Operations and their paths.
 M.OPS = { put = { "path" }, mkdir = { "path" }, move = { "from", "to" }, remove = { "path" } }
 local MAX = 64 * 1024 * 1024
-
--- Start time of a process in clock ticks (proc(5), /proc/PID/stat field 22), so that a number used
--- again is not taken for its former owner.
-local function started(pid)
-  local text = fs.read(("/proc/%d/stat"):format(pid), 4096)
-  if not text then return nil end
-  local rest, n = text:match "^.*%)(.*)$", 2
-  for field in (rest or ""):gmatch "%S+" do
-    n = n + 1
-    if n == 22 then return field end
-  end
-end
-
-local function boot() return (fs.read("/proc/sys/kernel/random/boot_id", 64) or ""):match "%S*" end
-
-local function owner()
-  local pid = process.pid()
-  return { pid = pid, start = started(pid) or "", boot = boot() }
-end
-
-local function is_alive(o)
-  return type(o) == "table" and math.type(o.pid) == "integer" and o.boot == boot()
-    and started(o.pid) == o.start and o.start ~= ""
-end
 
 -- The journal, or nil. A foreign one could name any path: everything in it is checked.
 local function read(project)
@@ -124,7 +101,7 @@ function M.pending(project)
   local dir = fs.join(project, M.DIR)
   if not fs.exists(dir) then return nil end
   local doc = read(project) or { ops = {} }
-  return { command = doc.command or "an edit", alive = is_alive(doc.owner), pid = doc.owner and doc.owner.pid }
+  return { command = doc.command or "an edit", alive = owner.is_alive(doc.owner), pid = doc.owner and doc.owner.pid }
 end
 
 --- Undoes what an interrupted edit left half done, or finishes it when its bakery.yaml was written.
@@ -134,7 +111,7 @@ end
 function M.recover(project, say)
   for _, path in ipairs(fs.glob(fs.join(project, M.DIR) .. ".*") or {}) do
     local pid = math.tointeger(tonumber(path:match "%-(%d+)$"))
-    if pid and not started(pid) then fs.remove(path, { recursive = true }) end
+    if pid and not owner.runs(pid) then fs.remove(path, { recursive = true }) end
   end
   local state = M.pending(project)
   if not state then return end
@@ -191,7 +168,7 @@ local function stage(dir, run)
     end
   end
   if run.document then fail.check(fs.write(dir .. "/document", run.document.new)) end
-  local journal = json.object { { "command", run.command }, { "owner", owner() },
+  local journal = json.object { { "command", run.command }, { "owner", owner.this() },
     { "document", run.document and run.document.file }, { "ops", ops } }
   fail.check(fs.write(dir .. "/journal.json", json.encode(journal), { sync = true }))
 end

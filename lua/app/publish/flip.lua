@@ -9,6 +9,7 @@ local oci = require "bakery.oci"
 local task = require "bakery.task"
 local config = require "app.config"
 local fail = require "app.fail"
+local owner = require "app.owner"
 
 local M = {}
 
@@ -44,7 +45,7 @@ end
 
 local function write(journal)
   local doc = json.object { { "format", FORMAT }, { "id", journal.id }, { "project", journal.project }, { "state", journal.state },
-    { "started", journal.started } }
+    { "started", journal.started }, { "owner", json.object(journal.owner) } }
   doc.steps = json.array {}
   for i, s in ipairs(journal.steps) do
     doc.steps[i] = json.object { { "target", s.target }, { "repository", s.repository }, { "tag", s.tag }, { "digest", s.digest },
@@ -73,25 +74,39 @@ local function forget_old(dir)
   end
 end
 
+-- Journals of publishes that have not ended, oldest first.
+local function unfinished(project)
+  local dir, out = project_dir(project), {}
+  for _, name in ipairs(fs.list(dir) or {}) do
+    local journal = name:match "%.json$" and read(dir .. "/" .. name)
+    if journal and journal.state == "setting" then out[#out + 1] = journal end
+  end
+  return out
+end
+
 --- The journal of a publish that did not end, or the one named by its id.
 ---@param project string directory of the project
 ---@param id string|nil
 ---@return table|nil journal
 function M.find(project, id)
-  local dir = project_dir(project)
-  for _, name in ipairs(fs.list(dir) or {}) do
-    if name:match "%.json$" and (not id or name == id .. ".json") then
-      local journal = read(dir .. "/" .. name)
-      if id or journal.state == "setting" then return journal end
-    end
-  end
+  if not id then return unfinished(project)[1] end
+  local file = project_dir(project) .. "/" .. id .. ".json"
+  return fs.exists(file) and read(file) or nil
 end
 
---- Raises when an earlier publish of the project stopped between two tags.
+-- Raises when the process that writes a journal still runs.
+local function refuse_running(journal)
+  if journal.state ~= "setting" or not owner.is_alive(journal.owner) then return end
+  fail.raise { class = "build", code = "publish.running", message = ("another publish of this project (%s, process %d) is setting "
+    .. "tags"):format(journal.id, journal.owner.pid), hint = "wait until it has ended" }
+end
+
+--- Raises when an earlier publish of the project stopped between two tags, or is still at it.
 ---@param project string
 function M.refuse_unfinished(project)
   local journal = M.find(project)
   if not journal then return end
+  refuse_running(journal)
   fail.raise { class = "build", code = "publish.unfinished", message = "an earlier publish (" .. journal.id
     .. ") stopped while it was setting tags", hint = "bakery publish --resume sets the rest, bakery publish --rollback restores "
     .. "what the tags showed before" }
@@ -189,11 +204,17 @@ end
 function M.run(opts)
   local client, emit = opts.client, opts.emit or function() end
   M.refuse_unfinished(opts.project)
-  local journal = { id = opts.id, project = opts.project, state = "setting", started = os.date "!%Y-%m-%dT%H:%M:%SZ",
+  local journal = { id = opts.id, project = opts.project, state = "setting", started = os.date "!%Y-%m-%dT%H:%M:%SZ", owner = owner.this(),
     steps = in_order(opts.steps), file = project_dir(opts.project) .. "/" .. opts.id .. ".json" }
   task.map(journal.steps, 8, function(step) step.old = shown(client, step) end)
   fail.within("write the journal", fs.mkdir(project_dir(opts.project), { parents = true }))
   write(journal)
+  for _, other in ipairs(unfinished(opts.project)) do
+    if other.id ~= journal.id then -- it came at the same moment
+      fs.remove(journal.file)
+      M.refuse_unfinished(opts.project)
+    end
+  end
   local ok, err = pcall(forward, client, journal, journal.steps, emit)
   if not ok then error(hint(journal, err), 0) end
   return journal
@@ -201,8 +222,8 @@ end
 
 -- Takes up a journal, also one that had ended: should it stop now, that is to be known.
 local function reopen(journal)
-  if journal.state == "setting" then return end
-  journal.state = "setting"
+  refuse_running(journal)
+  journal.state, journal.owner = "setting", owner.this()
   write(journal)
 end
 
