@@ -182,12 +182,13 @@ static void warning(void *ud, const char *text, int more) {
   within = more;
 }
 
-/* Memory holds passwords and tokens: none of it is to end in a core file. */
+/* Credentials and keys are in our memory: no core files. The kernel takes a limit of one byte for "none"
+ * also where cores go to a program, where 0 would not count (core(5)). */
 static void no_core_files(void) {
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_CORE, &limit)) return;
-  limit.rlim_cur = 0;
-  setrlimit(RLIMIT_CORE, &limit);
+  struct rlimit core;
+  if (getrlimit(RLIMIT_CORE, &core)) return;
+  core.rlim_cur = core.rlim_max < 1 ? core.rlim_max : 1;
+  setrlimit(RLIMIT_CORE, &core);
 }
 
 int main(int argc, char **argv) {

@@ -297,7 +297,16 @@ static CURLcode perform_quietly(struct hop *p) {
   return rc;
 }
 
+/* The server wants a certificate of ours, or another one: TLS 1.3 tells it behind the handshake. */
+static bool wants_certificate(const char *text) {
+  return strstr(text, "alert certificate required") || strstr(text, "alert bad certificate") ||
+         strstr(text, "alert unknown ca");
+}
+
 static int transport_error(struct hop *p, CURLcode rc) {
+  if ((rc == CURLE_RECV_ERROR || rc == CURLE_SEND_ERROR || rc == CURLE_SSL_CONNECT_ERROR) &&
+      wants_certificate(p->text))
+    rc = CURLE_SSL_CERTPROBLEM;
   const char *code = "http.transport";
   bool retry = false;
   switch (rc) {
@@ -310,11 +319,10 @@ static int transport_error(struct hop *p, CURLcode rc) {
     retry = strstr(p->text, "reset") || strstr(p->text, "SYSCALL");
     break;
   case CURLE_PEER_FAILED_VERIFICATION: case CURLE_SSL_ISSUER_ERROR:
+  case CURLE_SSL_CERTPROBLEM: case CURLE_SSL_CACERT_BADFILE:
     code = "http.certificate";
     break;
-  case CURLE_SSL_CERTPROBLEM: case CURLE_SSL_CIPHER: case CURLE_SSL_CACERT_BADFILE:
-    code = "http.tls";
-    break;
+  case CURLE_SSL_CIPHER: code = "http.tls"; break;
   case CURLE_SEND_ERROR: case CURLE_SEND_FAIL_REWIND: code = "http.send", retry = true; break;
   case CURLE_RECV_ERROR: case CURLE_GOT_NOTHING: code = "http.recv", retry = true; break;
   case CURLE_PARTIAL_FILE: code = "http.truncated", retry = true; break;

@@ -294,6 +294,19 @@ describe("bakery login", function()
     assert.equal(2, r.code)
   end)
 
+  it("leaves no core file with what it knows", function()
+    local q <close> = registry.quirky()
+    q:set { basic = "user:" .. SECRET, status_for = { GET = { 429, -1, { ["Retry-After"] = "60" } } } }
+    local dir = world.tmp()
+    world.write(dir, { secret = SECRET })
+    local script = ([[cd %s; ulimit -c unlimited; DOCKER_CONFIG=. HOME=. %s login %s -u user --password-stdin <secret &
+      while ! grep -q /v2/ %s/requests.jsonl; do sleep 0.05; done
+      grep 'Max core' /proc/$!/limits; kill -SEGV $!; wait $!; echo $?; ls]]):format(dir, world.bin, q.host, q.dir)
+    local r = assert(process.run { cmd = { "sh", "-c", script }, timeout = 60 })
+    assert.matches("Max core file size +1 ", r.stdout)
+    assert.matches("\n139\nsecret\n$", r.stdout)
+  end)
+
   it("lets no secret out: not on argv, not in output, errors, logs or metadata", function()
     local token <close> = registry.start { auth = "token", password = SECRET }
     local q <close> = registry.quirky()

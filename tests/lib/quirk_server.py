@@ -1,6 +1,6 @@
 """A small registry that misbehaves on demand.
 
-quirk_server.py DIR [CERT KEY]: prints its port; the quirks are read from DIR/quirks.json before every
+quirk_server.py DIR [CERT KEY [CLIENT_CA]]: prints its port; the quirks are read from DIR/quirks.json before every
 request, and every request is written to DIR/requests.jsonl (method, path, whether Authorization was
 sent, length of the body). State is kept in memory. A quirk is a number (how often it still happens,
 -1 = always) or a value, see QUIRKS.
@@ -637,6 +637,9 @@ server.daemon_threads = True
 if len(sys.argv) > 2:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(sys.argv[2], sys.argv[3])
+    if len(sys.argv) > 4:  # clients have to show a certificate of this authority
+        context.load_verify_locations(sys.argv[4])
+        context.verify_mode = ssl.CERT_REQUIRED
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 print(server.server_address[1], flush=True)
 os.chdir("/")

@@ -203,7 +203,7 @@ function quirk_methods:stop() self._stop() end
 quirk_methods.__close = quirk_methods.stop
 quirk_methods.__gc = function(self) if self._stop then self._stop() end end
 
---- Starts quirk_server.py; o.tls as for start().
+--- Starts quirk_server.py; o.tls as for start(), o.client: only for clients with a certificate of that CA.
 function M.quirky(o)
   local dir = M.tmpdir()
   local q = setmetatable({ dir = dir, _seen = 0, _generation = 0 }, quirk_methods)
@@ -211,7 +211,7 @@ function M.quirky(o)
   if o and o.tls then
     local ca, cert, key = M.certificate(dir)
     q.ca = ca
-    tls = quote(cert) .. " " .. quote(key)
+    tls = quote(cert) .. " " .. quote(key) .. (o.client and " " .. quote(ca) or "")
   end
   local log = dir .. "/quirk.log"
   q._stop = M.daemon(("exec python3 %s %s %s"):format(quote(here .. "quirk_server.py"), quote(dir), tls),

@@ -274,6 +274,23 @@ describe("credentials", function()
     assert.is_true(assert(oci.client { retries = 0 }):ping(reg.host))
   end)
 
+  it("of certs.d are shown to registries that want a certificate", function()
+    local q <close> = registry.quirky { tls = true, client = true }
+    local place = ".config/containers/certs.d/" .. q.host .. "/"
+    write(place .. "ca.crt", registry.read(q.ca))
+    local ok, err = assert(oci.client { retries = 0 }):ping(q.host)
+    assert.is_nil(ok)
+    assert.equal("http.certificate", err.code, err.message)
+    write(place .. "client.cert", registry.read(q.dir .. "/cert.pem"))
+    write(place .. "client.key", registry.read(q.dir .. "/key.pem"))
+    assert.is_true(assert(oci.client { retries = 0 }):ping(q.host))
+    write(place .. "client.key", "not a key")
+    ok, err = assert(oci.client { retries = 0 }):ping(q.host)
+    assert.is_nil(ok)
+    assert.same({ "http.certificate", false }, { err.code, err.retryable })
+    assert.matches("GET https://", err.message, 1, true)
+  end)
+
   it("of wrong retry settings give a warning and the default", function()
     process.setenv("BAKERY_REGISTRY_RETRY_ATTEMPTS", "0")
     process.setenv("BAKERY_REGISTRY_RETRY_MULTIPLIER", "x")
