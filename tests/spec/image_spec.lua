@@ -1,5 +1,6 @@
 --- bakery.image: whole images between places.
 local fs = require "bakery.fs"
+local http = require "bakery.http"
 local image = require "bakery.image"
 local json = require "bakery.json"
 local oci = require "bakery.oci"
@@ -44,6 +45,25 @@ describe("images", function()
     end
     assert.equal(index.digest, fresh():head(dst .. ":v2").digest)
     for _, data in ipairs(arm.blobs) do assert.equal(data, fresh():blob_data(dst, images.desc(data))) end
+  end)
+
+  it("leave out referrers that are only listed", function()
+    local m = images.push(c, src, { tag = "v1", layers = { { a = "1" } } })
+    local kept = images.push(c, src, { artifact_type = "x/kept", subject = m })
+    local gone = images.push(c, src, { artifact_type = "x/gone", subject = m })
+    -- deleted by somebody who does not keep the list
+    assert.equal(202, assert(http.request { method = "DELETE",
+      url = ("http://%s/v2/team/app%d/manifests/%s"):format(from.host, n, gone.digest) }).status)
+    assert.equal(2, #assert(fresh():referrers(src .. "@" .. m.digest)))
+    local said = {}
+    local dst = to.host .. "/listed" .. n
+    local done = assert(image.copy(src .. ":v1", dst .. ":v1", with { referrers = true, emit = function(e)
+      if e.type == "warning" then said[#said + 1] = e.text end
+    end }))
+    assert.equal(1, done.destinations[1].referrers)
+    assert.same({ kept.digest }, { fresh():referrers(dst .. "@" .. m.digest)[1].digest })
+    assert.same(1, #said)
+    assert.matches(gone.digest .. ", which refers to " .. m.digest .. ", is gone", said[1], 1, true)
   end)
 
   it("keep Docker's media types", function()

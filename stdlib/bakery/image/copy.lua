@@ -31,10 +31,21 @@ local function gatherer(src, opts)
     return m
   end
 
+  -- What a list of referrers still names although it was deleted is left out.
+  local function referrer(d, subject)
+    local done, m = pcall(get, d)
+    if done then return m end
+    if m.code ~= "oci.not_found" and m.code ~= "ENOENT" then error(m, 0) end
+    if opts.emit then opts.emit { type = "warning", text = ("%s: %s, which refers to %s, is gone"):format(src.text, d.digest, subject) } end
+  end
+
   local function referrers(node, depth)
     if not opts.referrers then return end
-    local list = src:referrers(node.m.digest)
-    node.referrers = task.map(list, opts.jobs, function(d) return G.visit(get(d), depth + 1) end)
+    local found = task.map(src:referrers(node.m.digest), opts.jobs, function(d)
+      local m = referrer(d, node.m.digest)
+      return m and G.visit(m, depth + 1) or false
+    end)
+    for _, n in ipairs(found) do if n then table.insert(node.referrers, n) end end
     -- Signatures of older cosign have tags instead.
     node.legacy = {}
     for _, suffix in ipairs(src.named and { ".sig", ".att", ".sbom" } or {}) do
