@@ -388,3 +388,93 @@ describe("on a bad day", function()
     assert.equal("oci.digest_mismatch", failure(c:push_blob(repo, { digest = "sha512:" .. ("0"):rep(128), size = 7 }, { data = "content" })).code)
   end)
 end)
+
+describe("in any weather", function()
+  -- What passes on its own or is only unusual: a copy has to arrive whole, and leave nothing half done.
+  local FROM = {
+    function(q) q.cut_body = { math.random(0, 3000), math.random(0, 200) } end,
+    function(q) q.no_range = math.random(1, 3) end,
+    function(q) q.bad_range = 1 end,
+    function(q) q.wrong_blob = 1 end,
+    function(q) q.head_bare = true end,
+    function(q) q.no_content_digest = true end,
+    function(q) q.status_for = { GET = { ({ 429, 500, 502, 503, 504, 408 })[math.random(6)], math.random(1, 3), { ["Retry-After"] = "0" } } } end,
+    function(q) q.redirect_blobs = true end,
+    function(q) q.slow = { 700, 0.005 } end,
+    function(q) q.content_type = nil end,
+    function(q) q.page_size = 1 end,
+    function(q) q.warning = "storm" end,
+    function(q) q.expire_tokens, q.token = math.random(8, 20), true end,
+    function(q) q.insufficient, q.token = 1, true end,
+  }
+  local TO = {
+    function(q) q.upload_cut = { math.random(0, 500), math.random(0, 200) } end,
+    function(q) q.upload_fail = math.random(1, 2) end,
+    function(q) q.upload_reset = 1 end,
+    function(q) q.relative_location = math.random(1, 2) end,
+    function(q) q.location_query = true end,
+    function(q) q.mount_202 = true end,
+    function(q) q.no_chunks = 405 end,
+    function(q) q.manifest_lag = math.random(1, 2) end,
+    function(q) q.tag_lag = math.random(1, 2) end,
+    function(q) q.forget_blobs = 1 end,
+    function(q) q.head_405 = true end,
+    function(q) q.referrers = true end,
+    function(q) q.oci_subject = true end,
+    function(q) q.unknown = ({ 401, 403 })[math.random(2)] end,
+    function(q) q.status_for = { PUT = { ({ 429, 500, 502, 503, 504 })[math.random(5)], math.random(1, 3), { ["Retry-After"] = "0" } } } end,
+    function(q) q.status_for = { POST = { 503, math.random(1, 3) } } end,
+    function(q) q.expire_tokens, q.token = math.random(8, 20), true end,
+    function(q) q.html = true end,
+  }
+  local from, to
+  setup(function()
+    process.setenv("BAKERY_REGISTRY_RETRY_INITIAL_BACKOFF", "0.02")
+    from, to = registry.quirky(), registry.quirky()
+  end)
+  teardown(function()
+    from:stop()
+    to:stop()
+    process.setenv("BAKERY_REGISTRY_RETRY_INITIAL_BACKOFF", nil)
+  end)
+
+  local function draw(list, reg)
+    local quirks = { strict_blobs = true }
+    for _ = 1, math.random(1, 4) do list[math.random(#list)](quirks) end
+    if quirks.token then quirks.token = { realm = "http://" .. reg.host .. "/token", service = "s" } end
+    if quirks.redirect_blobs then quirks.redirect_blobs = "http://" .. reg.host:gsub("127.0.0.1", "localhost") end
+    if quirks.html then quirks.strict_blobs, quirks.forget_blobs, quirks.manifest_lag = nil, nil, nil end
+    return quirks
+  end
+
+  local SEEDS = tonumber(os.getenv "BAKERY_TEST_ROUNDS") or 20
+  for seed = 1, SEEDS do
+    it("an image arrives with all that refers to it: " .. seed, function()
+      math.randomseed(seed)
+      from:set {}
+      to:set {}
+      local c, src, dst = client(), from.host .. "/w" .. seed, to.host .. "/w" .. seed
+      local index, amd = images.multi(c, src, "v1", "weather" .. seed)
+      local sig = images.push(c, src, { artifact_type = "x/sig", subject = amd, blobs = { "sig" .. seed } })
+      local a, b = draw(FROM, from), draw(TO, to)
+      from:set(a)
+      to:set(b)
+      local saying = json.encode(a) .. " " .. json.encode(b)
+      local ok, err = image.copy(src .. ":v1", dst .. ":v1", { jobs = 3, referrers = true, client = assert(oci.client {
+        auth = { username = "u", password = "p" }, retries = 6, chunk_size = math.random(0, 1) * 400 }) })
+      assert.is_truthy(ok, tostring(err) .. " " .. saying)
+      from:set {}
+      to:set(b.referrers and { referrers = true } or {})
+      c = client()
+      assert.equal(index.raw, assert(c:manifest(dst .. ":v1")).raw, saying)
+      assert.same({ sig.digest }, { assert(c:referrers(dst .. "@" .. amd.digest))[1].digest }, saying)
+      for _, d in ipairs(json.decode(index.raw).manifests) do
+        local m = assert(c:resolve(dst .. "@" .. d.digest)).manifest
+        m.layers[#m.layers + 1] = m.config
+        for _, l in ipairs(m.layers) do
+          assert.equal(assert(c:blob_data(src, l)), assert(c:blob_data(dst, l)), saying)
+        end
+      end
+    end)
+  end
+end)
