@@ -325,4 +325,176 @@ ADD --exclude=sub d /five/
     ["three/sub"] = "dir 0711", ["four/a.txt"] = "file 0444", ["four/sub"] = "dir 0555", ["five/sub"] = false, ["five/a.txt"] = "file" },
 }
 
+-- What the suites of buildah and kaniko try
+
+case {
+  name = "links to links: out of directories, to the root, through others, matched ones",
+  whole = true,
+  tweak = function(dir)
+    sh(dir, [[mkdir in far; echo one > far/one; echo end > end; ln -s ../ far/up; ln -s ../../../ far/out; ln -s ../end far/two
+      ln -s /far/up/end in/a; ln -s /far/out/end in/b; ln -s /far/one in/m1; ln -s /far/two in/m2; ln -s in alias]])
+  end,
+  text = [[
+FROM scratch
+COPY in/a /a
+COPY in/b /b
+COPY in/m* /c/
+COPY alias/m1 /d
+COPY alia* /e/
+COPY alias/m* /f/
+]],
+  old = "20.10 does not find what a link climbs out to",
+  expect = { a = "file", b = "file", ["c/m2"] = "file", d = "file", ["e/m1"] = "symlink" },
+}
+
+case {
+  name = "ADD of archives through links and wildcards",
+  tweak = function(dir)
+    sh(dir, [[mkdir -p t/in sub; echo x > t/in/x; touch -d @1600000000 t/in t/in/x; tar -C t -cf real.tar in; tar -C t -czf real.tgz in; rm -r t
+      ln -s real.tar now.tar; ln -s ../real.tgz sub/now.tgz; ln -s sub alias]])
+  end,
+  text = "ADD now.tar /a/\nADD sub/now.tgz /b/\nADD alias/now.tgz /c\nADD no?.tar /d/\nCOPY now.tar /e/\n",
+  expect = { ["a/in/x"] = "file", ["c/in/x"] = "file", ["d/in/x"] = "file", ["e/now.tar"] = "file" },
+}
+
+case {
+  name = "ADD of archives over what is of another type",
+  tweak = function(dir)
+    sh(dir, [[mkdir -p t/one; touch t/one/x; tar -C t -cf dir.tar one; rm -r t/*; echo f > t/two; ln -s /etc t/three; tar -C t -cf flat.tar two three
+      rm -r t]])
+  end,
+  text = "RUN touch one && mkdir -p two/y three && echo x > two/x\nADD dir.tar /\nADD flat.tar /\n",
+  expect = { ["one/x"] = "file", two = "file", ["two/x"] = false, three = "symlink" },
+}
+
+case { name = "a directory over a symlink to one", whole = true, files = { ["a/real/f"] = "1", ["b/dir/f"] = "2" },
+  tweak = function(dir) sh(dir, "ln -s real a/dir") end, only = "buildah replaces the symlink",
+  text = "FROM scratch\nCOPY a /\nCOPY b /\n", fails = "COPY b /" }
+
+case { name = "a symlink over a directory", whole = true, files = { ["a/real/f"] = "1", ["b/dir/f"] = "2" },
+  tweak = function(dir) sh(dir, "ln -s real a/dir") end, only = "buildah replaces the directory",
+  text = "FROM scratch\nCOPY b /\nCOPY a /\n", fails = "COPY a /" }
+
+case { name = "the same tree twice, with symlinks in it", whole = true, files = { ["t/f"] = "f", ["t/sub/x/g"] = "g" },
+  tweak = function(dir) sh(dir, "ln -s f t/l; ln -s x t/sub/y") end, text = "FROM scratch\nCOPY t/ ./\nCOPY t/ ./\n",
+  expect = { l = "symlink", ["sub/y"] = "symlink", ["sub/x/g"] = "file" } }
+
+case {
+  name = "an ignore file that lets in and leaves out by turns",
+  files = { [".dockerignore"] = "**\n!base\n!1\n1/2\n!1/2/3\n1/2/3/4\n!1/2/3/4/in\n", ["1/2/3/4/in"] = "in", ["1/2/3/4/out"] = "out", ["1/2/x"] = "x",
+    ["1/y"] = "y" },
+  text = "COPY . /all\nCOPY 1 /one\nCOPY 1/2 /two\nCOPY 1/2/3/4 /four\nCOPY 1/2/3/4/in /file\n",
+  expect = { ["all/1/2/3/4/in"] = "file", ["all/1/2/3/4/out"] = false, ["all/1/2/x"] = false, ["one/y"] = "file", ["four/in"] = "file", file = "file" },
+}
+
+case {
+  name = "an ignore file that leaves nothing of a directory, and one of many below it",
+  files = { [".dockerignore"] = "big/*\n!big/usr/bin/*\nempty/*\n", ["big/usr/bin/tool"] = "t", ["big/usr/doc"] = "d", ["empty/x"] = "x", ["other/f"] = "f" },
+  text = "COPY big /big\nCOPY big/usr/bin /bin2\nCOPY empty /empty/\nCOPY [be]* /both/\n",
+  expect = { ["big/usr/bin/tool"] = "file", ["big/usr/doc"] = false, ["bin2/tool"] = "file", ["both/usr/bin/tool"] = "file" },
+}
+
+case {
+  name = "wildcards with escapes, which words lose, in classes, and doubled stars",
+  only = "buildah 1.28 knows no [[]",
+  files = { ["w/[x]/f"] = "1", ["w/[x]/[y]/f"] = "2", ["w/n?"] = "3", ["w/no"] = "4", ["w/s*r"] = "5", ["w/star"] = "6", ["g/a/1.t"] = "7", ["g/b/c/2.t"] = "8",
+    ["3.t"] = "9" },
+  text = [[
+COPY w/[[]x]/f /a
+COPY ./w/[[]x]/[[]y]/f /b/
+COPY w/n\? /c
+COPY w/s\*r /d
+COPY ["w/n?", "/e/"]
+COPY w/* /f/
+COPY **/*.t /g/
+COPY g/**/*/*.t /h/
+COPY **.t /i/
+COPY g/** /j/
+]],
+  expect = { c = "file", ["e/no"] = "file", ["g/1.t"] = false, ["h/2.t"] = "file", ["i/3.t"] = "file", ["j/1.t"] = "file" },
+}
+
+case {
+  name = "a working directory below a symlink to nothing, and copies into it",
+  files = { f = "f", ["d/g"] = "g" },
+  text = [[
+RUN mkdir -p /var/lib && ln -s /var/lib/made /link && ln -s /there /dest && ln -s /place /one
+WORKDIR /link/below
+COPY f ./f1
+COPY f /link/f2
+COPY d /dest/
+COPY d/g /one/
+ADD f /one/../f3
+RUN pwd > /where
+]],
+  expect = { ["var/lib/made/below/f1"] = "file", ["var/lib/made/f2"] = "file", ["there/g"] = "file", ["place/g"] = "file", f3 = "file" },
+}
+
+case { name = "two stages of one name: the later one counts", whole = true, files = { a = "a", b = "b" },
+  text = "FROM scratch AS s\nCOPY a /f\nLABEL from=first\nFROM scratch AS s\nCOPY b /f\nLABEL from=second\nFROM s\nCOPY --from=s /f /g\nCOPY --from=0 /f /h\n",
+  only = "buildah takes now the one, now the other", expect = { ["config.Labels"] = '{"from":"second"}' } }
+
+case {
+  name = "hard links of a stage; a stage that another changed stays as it was",
+  whole = true,
+  text = [[
+FROM scratch AS made
+COPY base/ /
+ENV PATH=/bin
+RUN mkdir -p /t/s && echo x > /t/f && ln /t/f /t/s/g && ln /t/f /t/s/h
+FROM made AS other
+RUN --mount=from=made,target=/m,rw echo more > /m/t/f && echo new > /m/new
+FROM made
+COPY --from=made /t/s /s
+COPY --from=other /t /u
+RUN --mount=from=other,source=/t,target=/m cat /m/f > /seen
+]],
+  skip = { ["s/g"] = "buildah writes to the stage", ["s/h"] = "the same" },
+  kit = { m = "20.10 leaves empty mount points" },
+  expect = { ["u/f"] = "file 0644 0:0 now 2 ", ["s/g"] = "file 0644 0:0 now 2 ", seen = "file 0644 0:0 now 2 ", new = false },
+}
+
+case {
+  name = "ENV quotes, old form, values of the line before",
+  text = [[
+ENV a a b  c
+ENV b="x=y z=1 w=2"
+ENV a new
+ENV c=foo d=foo2
+ENV e $d:/e
+ENV f="J D" g=R\ T\ D \
+    h=fl
+ENV i="'q'w'" j='"q"w' k=a\ b l=c\ d
+ENV m="a\"b" n="a\'b" o='a\"b' p="''"
+ENV c=two q=$c r=$none/x
+LABEL one two
+LABEL "three"="four" five=$d "six $c"=x
+]],
+}
+
+case {
+  name = "heredocs at other descriptors, in pipes, several commands",
+  old = "20.10 knows no heredocs",
+  text = [==[
+RUN cat /proc/self/fd/5 /proc/self/fd/6 5<<A 6<<B > /one
+a
+A
+b
+B
+RUN 5<<a cat /proc/self/fd/5 /proc/self/fd/6 6<<A | cat /dev/stdin /proc/self/fd/6 6<<b > /two
+c
+a
+d
+A
+e
+b
+RUN <<A cat > /three && echo g > /four
+f
+A
+RUN cat /one /two /three /four | tr -d '\n' > /all
+]==],
+  only = "buildah 1.28 knows no heredocs",
+  expect = { all = "file 0644 0:0 now 7 " },
+}
+
 return cases
