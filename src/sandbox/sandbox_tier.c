@@ -45,7 +45,8 @@ static int parse(const char *text, enum bk_sandbox_mode *mode, bool *flat, struc
     return *mode = text[0] == 'A' ? BK_SANDBOX_ROOT : (enum bk_sandbox_mode)(text[0] - 'A'), 0;
   return bk_fail(err, BK_USAGE, "sandbox.isolation",
                  "unknown isolation '%s': expected auto, root, root-userns, rootless, rootless-single, "
-                 "chroot or copy-only (a tier's letter A to G), with ',flat' for no overlayfs and ',proc' for /proc in a chroot", text);
+                 "chroot or copy-only (a tier's letter A to G), with ',flat' for no overlayfs and ',proc' for /proc "
+                 "in a chroot", text);
 }
 
 /* --- entering ------------------------------------------------------------------------------------ */
