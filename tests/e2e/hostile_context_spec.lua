@@ -101,6 +101,22 @@ describe("hostile contexts", function()
     assert.is_false(tree.exists(outside:sub(2) .. "/victim"))
   end)
 
+  it("do not have what bakery itself keeps below them", function()
+    local dir = world.project({ app = "FROM scratch\nCOPY . /x\n" }, { base = false })
+    local out, digests = world.tmp(), {}
+    for i = 1, 3 do
+      local r = world.bakery({ "build", "-C", dir, "--store", dir .. "/own/[s]*", "--progress", "plain", "--output", "oci:" .. out .. "/" .. i },
+        { timeout = 60, env = { XDG_STATE_HOME = dir .. "/state", XDG_CACHE_HOME = dir .. "/cache" } })
+      assert.equal(0, r.code, r.stderr)
+      digests[i] = peers.config(out .. "/" .. i).rootfs.diff_ids[1]
+    end
+    assert.equal(digests[2], digests[3]) -- before the first run there is no directory of bakery's
+    local tree = peers.tree(out .. "/3")
+    assert.is_true(tree.exists "x/bakery.yaml")
+    assert.is_true(tree.exists "x/own")
+    for _, path in ipairs { "x/own/[s]*", "x/state/bakery", "x/cache/bakery" } do assert.is_false(tree.exists(path), path) end
+  end)
+
   it("hold nobody up with fifos and sockets", function()
     local dir = world.project { app = BASE .. "COPY d /d\nCOPY d/*fo /\n" }
     world.write(dir, { ["d/f"] = "f" })

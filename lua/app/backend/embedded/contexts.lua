@@ -5,6 +5,7 @@ local containerfile = require "bakery.containerfile"
 local fs = require "bakery.fs"
 local json = require "bakery.json"
 local oci = require "bakery.oci"
+local config = require "app.config"
 local fail = require "app.fail"
 local lazy = require "app.lazy"
 local git = lazy "app.backend.embedded.git"
@@ -13,6 +14,18 @@ local limits = require "app.backend.embedded.limits"
 local fetch = lazy "app.backend.embedded.fetch"
 
 local M = {}
+
+-- What bakery itself keeps below a context is no part of it: a store would be copied into itself without an
+-- end, and what tells of the last run makes every build another one.
+local function without_own(build, root, lines)
+  local out, dir = table.move(lines or {}, 1, #(lines or {}), 1, {}), fs.realpath(root)
+  for _, own in ipairs { build.store.dir, config.state_dir(), config.cache_dir() } do
+    own = fs.realpath(own)
+    local path = own and dir and own ~= dir and fs.relative(own, dir)
+    if path and path ~= ".." and path:sub(1, 3) ~= "../" then out[#out + 1] = "/" .. path:gsub("[*?%[\\]", "\\%0") end
+  end
+  return out[1] and out or lines
+end
 
 --- The ignore lines of a directory, or of a Containerfile's context: of the first of the known files
 --- that exists.
@@ -37,7 +50,7 @@ function M.ignore_lines(build, target, root, path)
       end
     end
   end
-  return lines
+  return without_own(build, root, lines)
 end
 
 local make = {}
