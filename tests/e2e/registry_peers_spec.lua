@@ -269,3 +269,56 @@ for kind, start in pairs {
     end)
   end)
 end
+
+describe("logins", function()
+  local reg, c
+  setup(function()
+    reg = registry.start { auth = "basic" }
+    c = assert(oci.client { auth = { username = "user", password = "secret" } })
+    images.push(c, reg.host .. "/a/b", { tag = "v1", layers = { { a = "1" } } })
+  end)
+  teardown(function()
+    reg:stop()
+    world.cleanup()
+  end)
+
+  -- name -> how it logs in (password on standard input where it can), lists tags, and where it keeps logins
+  for name, p in pairs {
+    crane = { login = { "auth", "login", "HOST", "-u", "user", "--password-stdin" }, list = { "ls", "--insecure", "HOST/a/b" } },
+    oras = { login = { "login", "--plain-http", "HOST", "-u", "user", "--password-stdin" }, list = { "repo", "tags", "--plain-http", "HOST/a/b" } },
+    skopeo = { login = { "login", "--tls-verify=false", "HOST", "-u", "user", "--password-stdin" },
+      list = { "list-tags", "--tls-verify=false", "docker://HOST/a/b" }, file = true },
+    regctl = { list = { "tag", "ls", "HOST/a/b" }, before = { "registry", "set", "--tls", "disabled", "HOST" } },
+  } do
+    it("are shared with " .. name, function()
+      local path = PEERS and fs.exists(PEERS .. "/" .. name) and PEERS .. "/" .. name or process.which(name)
+      if not path then return pending("needs " .. name) end
+      local function run(dir, args, stdin, want)
+        local cmd = { path }
+        for i, a in ipairs(args) do cmd[i + 1] = a:gsub("HOST", reg.host) end
+        local r = assert(process.run { cmd = cmd, stdin = stdin, merge = true, timeout = 60, env = { HOME = dir, DOCKER_CONFIG = dir,
+          XDG_RUNTIME_DIR = dir, REGISTRY_AUTH_FILE = p.file and dir .. "/config.json" or nil } })
+        assert.equal(want or 0, r.code, r.stdout)
+        return r.stdout
+      end
+      local function bakery(dir, args, stdin)
+        local cmd = table.move(args, 1, #args, 2, { world.bin })
+        local r = assert(process.run { cmd = cmd, stdin = stdin, timeout = 60, env = { HOME = dir, DOCKER_CONFIG = dir,
+          XDG_RUNTIME_DIR = dir, BAKERY_REGISTRY_RETRY_ATTEMPTS = "1" } })
+        assert.equal(0, r.code, r.stderr)
+        return r.stdout
+      end
+      local ours = world.tmp()
+      bakery(ours, { "login", reg.host, "-u", "user", "--password-stdin" }, "secret\n")
+      if p.before then run(ours, p.before) end
+      assert.matches("v1", run(ours, p.list), 1, true)
+      if not p.login then return end
+      local theirs = world.tmp()
+      run(theirs, p.login, "secret")
+      assert.equal("v1\n", bakery(theirs, { "image", "ls", reg.host .. "/a/b" }))
+      assert.matches(reg.host .. " +user", bakery(theirs, { "login", "--list" }))
+      bakery(theirs, { "logout", reg.host })
+      assert.matches("REGISTRY +USER +KEPT IN\n$", bakery(theirs, { "login", "--list" }))
+    end)
+  end
+end)

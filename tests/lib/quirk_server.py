@@ -22,6 +22,7 @@ QUIRKS
   lie_length             blob Content-Length is this much too large, or too small
   long_by                blobs have so many bytes too many
   cut_body               blob and manifest bodies end after this many bytes (list: one per request)
+  cut_manifest           the connection is closed in the middle of manifests, so many times
   no_range               Range is ignored
   bad_range              206 with a wrong Content-Range
   wrong_blob             blob content is altered
@@ -135,7 +136,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         headers = dict(headers or {})
         if self.q.get("warning"):
-            headers["Warning"] = '299 - "%s"' % self.q["warning"]
+            headers["Warning"] = ['299 - "%s"' % w for w in self.q["warning"].split("|")] + ['199 - "not this"']
         headers.setdefault("Content-Type", content_type)
         headers.setdefault("Content-Length", str(len(body)))
         for name, value in headers.items():
@@ -559,6 +560,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         cut = self.q.get("cut_body")
         if isinstance(cut, int):
             data = data[:cut]
+        if self.on("cut_manifest"):
+            self.close_connection = True
+            headers["Content-Length"] = str(len(data))
+            data = data[:len(data) // 2]
         if self.q.get("fill"):
             data = data + b" " * self.q["fill"]
         return self.send(200, data, headers)

@@ -102,6 +102,19 @@ describe("mirrors", function()
     assert.matches(home.host .. "/x: ", err.message, 1, true)
   end)
 
+  for _, status in ipairs { 400, 401, 403, 404, 405, 429, 500, 502, 503, 504 } do
+    it("that answer " .. status .. " are asked once and passed over", function()
+      local dgst, config = push(home.host .. "/status", "v1", "status" .. status)
+      mirror:set { status_for = { GET = { status, -1, { ["Retry-After"] = "60" } }, HEAD = { status, -1, {} } } }
+      local c = client { mirrors = { [home.host] = mirror.host } }
+      assert.equal(dgst, assert(c:resolve(home.host .. "/status:v1")).digest)
+      assert.equal("GET", mirror:methods_of "manifests")
+      assert.equal(config, c:blob_data(home.host .. "/status", desc(config)))
+      assert.equal("GET", mirror:methods_of "blobs")
+      assert.equal(dgst, assert(c:head(home.host .. "/status:v1")).digest)
+    end)
+  end
+
   it("come from registries.conf, longest prefix first", function()
     local plain, special = push(mirror.host .. "/m/lib/x", "v1", "lib"), push(mirror.host .. "/special", "v1", "special")
     local c = conf [=[

@@ -565,6 +565,21 @@ describe("with a bad registry", function()
     c:ping(q.host)
     assert.same({ q.host .. ": this tag goes away" }, c:warnings())
     assert.same({}, c:warnings())
+    q:set { warning = "one|two|one" }
+    c:ping(q.host)
+    assert.same({ q.host .. ": one", q.host .. ": two" }, c:warnings())
+  end)
+
+  it("asks again for a manifest that broke off", function()
+    local raw, dgst = push_image(c, repo, "v1", "{}", { "one" })
+    for _, ref in ipairs { repo .. ":v1", repo .. "@" .. dgst } do
+      q:set { cut_manifest = 2 }
+      q:requests()
+      assert.equal(raw, assert(c:resolve(ref)).raw)
+      assert.equal("GET GET GET", q:methods_of "manifests")
+    end
+    q:set { cut_manifest = -1 }
+    assert.same({ "http.truncated", true }, { (function(e) return e.code, e.retryable end)(failure(c:resolve(repo .. ":v1"))) })
   end)
 
   it("pages through tags and is not led astray", function()
