@@ -284,6 +284,11 @@ static int bearer(struct bk_oci *c, struct oci_host *h, const struct oci_cred *c
   return 0;
 }
 
+static bool is_refusal(const struct bk_err *err) {
+  return strcmp(err->code, "oci.unauthorized") == 0 || strcmp(err->code, "oci.denied") == 0 ||
+         strcmp(err->code, "oci.not_found") == 0 || strcmp(err->code, "http.400") == 0;
+}
+
 int oci_auth_prepare(struct bk_oci *c, struct oci_host *h, const char *repository, int need,
                      struct oci_try *t, const struct bk_oci_op *op, struct bk_err *err) {
   pthread_mutex_lock(&h->lock);
@@ -294,7 +299,12 @@ int oci_auth_prepare(struct bk_oci *c, struct oci_host *h, const char *repositor
     rc = creds(c, h, repository, HELPED_LIFE_S, &cred, err);
   if (rc == 0 && h->auth == OCI_AUTH_BASIC && cred->username && !t->anonymous)
     set_header(t, basic(cred));
-  if (rc == 0 && h->auth == OCI_AUTH_BEARER) rc = bearer(c, h, cred, need, t, op, err);
+  if (rc == 0 && h->auth == OCI_AUTH_BEARER) {
+    rc = bearer(c, h, cred, need, t, op, err);
+    /* Some registries have a token service per repository: this one's is not known yet. */
+    if (rc && t->rounds == 0 && is_refusal(err) && strcmp(h->realm_of, repository ? repository : ""))
+      rc = 0, t->anonymous = false;
+  }
   pthread_mutex_unlock(&h->lock);
   return rc;
 }
@@ -309,15 +319,19 @@ static struct oci_challenge *choose(struct oci_challenge *list, size_t n) {
   return best;
 }
 
-static void learn_bearer(struct oci_host *h, struct oci_challenge *ch) {
+/* True when it is another service than before. */
+static bool learn_bearer(struct oci_host *h, const char *repository, struct oci_challenge *ch) {
+  free(h->realm_of);
+  h->realm_of = bk_strdup(repository ? repository : "");
   if (h->auth == OCI_AUTH_BEARER && strcmp(h->realm, ch->realm) == 0 &&
       strcmp(h->service ? h->service : "", ch->service ? ch->service : "") == 0)
-    return;
+    return false;
   free(h->realm);
   free(h->service);
   h->realm = bk_steal_ptr(&ch->realm);
   h->service = bk_steal_ptr(&ch->service);
   h->auth = OCI_AUTH_BEARER;
+  return true;
 }
 
 static int answer(struct bk_oci *c, struct oci_host *h, const char *repository,
@@ -339,7 +353,7 @@ static int answer(struct bk_oci *c, struct oci_host *h, const char *repository,
     return reads;
   }
   token_drop(h, t->header);
-  learn_bearer(h, ch);
+  if (learn_bearer(h, repository, ch)) t->anonymous = false;
   if (ch->scope && *ch->scope && strlen(ch->scope) < 4096 &&
       !oci_scope_covers(t->scope ? t->scope : "", ch->scope)) {
     char *merged = bk_asprintf("%s%s%s", ch->scope, t->scope ? " " : "", t->scope ? t->scope : "");

@@ -47,6 +47,7 @@ void oci_host_free(struct oci_host *h) {
   free(h->cert_file);
   free(h->key_file);
   free(h->realm);
+  free(h->realm_of);
   free(h->service);
   pthread_mutex_destroy(&h->lock);
   pthread_mutex_destroy(&h->limit_lock);
@@ -110,7 +111,10 @@ static int speaks_tls(struct bk_oci *c, const struct oci_host *h, const char *ho
       (status == 200 || status == 401) && api)
     return 0;
   int rc = probe(c, h, "https", host, op, &status, &api, err);
-  if (rc == 0 || strcmp(err->code, "http.certificate") == 0) return 1;
+  static const char *const handshaken[] = {"http.certificate", "http.send", "http.recv"};
+  for (size_t i = 0; rc && i < BK_ARRAY_LEN(handshaken); i++) /* what broke off behind it spoke TLS too */
+    if (strcmp(err->code, handshaken[i]) == 0) return 1;
+  if (rc == 0) return 1;
   return strcmp(err->code, "http.library") == 0 || strcmp(err->code, "cancelled") == 0 ? -1 : 0;
 }
 

@@ -117,6 +117,7 @@ struct oci_host {
   char *ca_pem, *cert_file, *key_file; /* of certs.d; constant once base is known */
   enum oci_auth auth;
   char *realm, *service;
+  char *realm_of; /* the repository that they were last told for, "" none */
   struct oci_token *tokens;
   bool insecure; /* no certificate checks */
   atomic_bool no_chunks; /* PATCH does not work here */

@@ -59,6 +59,7 @@ QUIRKS
   head_length            HEAD of manifests announces this many bytes more
   chunk_max              PATCH of more bytes answers 413
   token_text             the token service's answer, as it is
+  token_per_repository   each repository has a token service of its own
   token_age              seconds since tokens were issued
   token_account          the only account that gets a token, by whatever secret
   referrers_text         body of referrers lists
@@ -212,7 +213,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def challenge(self, token, extra="", status=401):
         repo = self.path[4:].split("/blobs/")[0].split("/manifests/")[0].split("/tags/")[0]
         actions = "pull" if self.command in ("GET", "HEAD") else "pull,push"
-        value = 'Bearer realm="%s",service="%s"' % (token["realm"], token["service"])
+        realm = token["realm"] + ("?for=" + repo if self.q.get("token_per_repository") else "")
+        value = 'Bearer realm="%s",service="%s"' % (realm, token["service"])
         if self.path != "/v2/":
             value += ',scope="repository:%s:%s"' % (repo, actions)
         self.read_body()
@@ -236,6 +238,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def token_service(self):
         body = self.read_body()
+        wanted = self.query.get("for", [""])[0]
+        if wanted and not any(s.split(":")[1] == wanted for s in self.query.get("scope", [])):
+            self.send(403, b'{"details": "not a repository of mine"}')
+            return
         if self.on("token_401"):
             self.send(401, json.dumps({"details": "no such account"}).encode())
             return

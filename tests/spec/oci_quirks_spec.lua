@@ -324,6 +324,22 @@ describe("on a bad day", function()
       push(4)
       assert.equal(1, asked())
     end)
+    it("come from a service per repository where there are such", function()
+      with { token_per_repository = true }
+      for _, name in ipairs { "/one", "/two", "/one", "/three" } do
+        for i = 1, 2 do assert(c:push_blob(repo .. name, images.desc(name .. i .. n), { data = name .. i .. n })) end
+      end
+      assert.is_true(c:ping(q.host))
+      for _, name in ipairs { "/one", "/two" } do -- and reading is not done without the credentials
+        assert.equal(name .. "1" .. n, client { auth = { username = "u", password = "p" } }:blob_data(repo .. name,
+          images.desc(name .. "1" .. n)))
+        assert.equal(name .. "2" .. n, c:blob_data(repo .. name, images.desc(name .. "2" .. n)))
+      end
+      assert.same({}, c:warnings())
+      -- a refusal is still one
+      q:set { token = { realm = "http://" .. q.host .. "/token", service = "s" }, token_401 = -1 }
+      assert.equal("oci.unauthorized", failure(c:push_blob(repo .. "/four", images.desc "x", { data = "x" })).code)
+    end)
     it("are not taken for old because of a clock", function()
       for _, age in ipairs { -4000, 299, 4000 } do
         with { token_life = 300, token_age = age }
