@@ -33,11 +33,7 @@ function lazy.project(self)
 end
 
 function lazy.dir(self)
-  if self.args.plan_file then
-    local found = require("app.project").find(self.args.context or ".", { context = self.args.context ~= nil })
-    return type(found) == "string" and found or require("bakery.fs").realpath(self.args.context or ".")
-  end
-  return self.project.dir
+  return self.args.plan_file and session.dir(self.args) or self.project.dir
 end
 
 -- Where each target stands in the plan.

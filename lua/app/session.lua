@@ -251,6 +251,14 @@ local function add_linked(doc, project, values)
   end
 end
 
+--- Directory of a run that reads its plan from a file: the project's, where there is one.
+---@param values table
+---@return string
+function M.dir(values)
+  local found = require("app.project").find(values.context or ".", { context = values.context ~= nil })
+  return type(found) == "string" and found or fail.check(require("bakery.fs").realpath(values.context or "."))
+end
+
 --- The plan document: read from --plan-file, or made from the project's selected targets.
 ---@return table doc, table|nil project
 function M.plan(values)

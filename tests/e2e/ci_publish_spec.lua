@@ -203,6 +203,32 @@ describe("ci publish", function()
     assert.equal(before, shown(reg.host .. "/one/app:latest"))
   end)
 
+  it("takes along what refers to the images, by the API's rules and older cosign's tags", function()
+    local dir = project { "linux/amd64", "linux/arm64" }
+    local files, images = {}, {}
+    for i, platform in ipairs { "linux/amd64", "linux/arm64" } do
+      local m = source(reg.host, "app", platform)
+      local sbom = pushed.push(client, m.repository, { artifact_type = "application/spdx+json", blobs = { "sbom " .. i }, subject = m })
+      pushed.push(client, m.repository, { artifact_type = "application/x.sig", blobs = { "of sbom " .. i }, subject = sbom })
+      for _, suffix in ipairs { ".sig", ".att" } do
+        pushed.push(client, m.repository, { tag = oci.fallback_tag(m.digest) .. suffix, layers = { { s = i .. suffix } } })
+      end
+      files[i], images[i] = metadata(dir, i .. ".json", { [APP] = entry(m) }), m
+    end
+    local r = publish(dir, files, reg.host)
+    assert.equal(0, r.code, r.stderr)
+    for _, repo in ipairs { "/one/app", "/two/app" } do
+      for _, m in ipairs(images) do
+        local sboms = assert(client:referrers(reg.host .. repo .. "@" .. m.digest))
+        assert.same({ 1, "application/spdx+json" }, { #sboms, sboms[1].artifactType })
+        assert.equal(1, #assert(client:referrers(reg.host .. repo .. "@" .. sboms[1].digest)))
+        for _, suffix in ipairs { ".sig", ".att" } do
+          assert.is_string(shown(("%s%s:%s%s"):format(reg.host, repo, oci.fallback_tag(m.digest), suffix)))
+        end
+      end
+    end
+  end)
+
   it("names every file that is broken, and says what was left out", function()
     local dir = project { "linux/amd64" }
     local good = metadata(dir, "good.json", { [APP] = entry(source(reg.host, "app", "linux/amd64")) })
@@ -401,6 +427,21 @@ describe("ci publish", function()
     p:close()
     q:set {}
     assert.equal(0, recover(dir, "--resume").code)
+  end)
+
+  it("of a plan file is taken up again from the project, wherever it was begun", function()
+    local dir, files = release()
+    local plan = metadata(dir, "plan.json", world.bakery({ "build", "-C", dir, "--plan" }).stdout)
+    q:set { refuse = { { "PUT", "/two/app/manifests/latest", { 503, -1 } } } }
+    local r = world.bakery({ "ci", "publish", "--plan-file", plan, "--temp-registry", q.host .. "/temp", files[1] },
+      { cwd = dir, env = { BAKERY_REGISTRY_RETRY_ATTEMPTS = "1" } })
+    assert.equal(6, r.code, r.stderr)
+    q:set {}
+    assert(fs.mkdir(dir .. "/below"))
+    r = world.bakery({ "ci", "publish", "--plan-file", plan, "--temp-registry", q.host .. "/temp", files[1] }, { cwd = dir .. "/below" })
+    assert.equal(1, r.code, r.stderr)
+    assert.equal(0, recover(dir, "--resume").code)
+    assert.is_string(shown(q.host .. "/two/app:latest"))
   end)
 
   it("publishes only what has a good verdict", function()

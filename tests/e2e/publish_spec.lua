@@ -322,6 +322,50 @@ describe("publish", function()
     for _, tag in ipairs(tags) do assert.is_nil(shown(tag), tag) end
   end)
 
+  it("finishes or takes back what a registry that went away between two tags left", function()
+    local q <close> = registry.quirky()
+    local dir, store = project(), world.tmp() .. "/store"
+    world.write(dir, { ["bakery.yaml"] = (YAML:gsub("platforms: %[linux/amd64, linux/arm64%]", "platforms: [linux/amd64]")):format(reg.host,
+      q.host):gsub("namespace: one", "namespace: f1"):gsub("namespace: two", "namespace: f2") })
+    local tags = {}
+    for _, list in pairs(json.decode(world.bakery({ "get", "tags", "-C", dir, "--output", "uid" }).stdout)) do
+      table.move(list, 1, #list, #tags + 1, tags)
+    end
+    local function state()
+      local out = {}
+      for _, tag in ipairs(tags) do
+        local m = client:head(tag)
+        out[tag] = m and m.digest or "none"
+      end
+      return out
+    end
+    local function run(code, ...)
+      local r = world.bakery({ "publish", "-C", dir, "--store", store, "--progress", "plain", ... }, { env = {
+        BAKERY_REGISTRY_RETRY_ATTEMPTS = "1" } })
+      assert.equal(code, r.code, r.stderr)
+      return r.stderr
+    end
+    release(dir, store, "first\n")
+    run(0)
+    for round, what in ipairs { "--rollback", "--resume" } do
+      local old = state()
+      release(dir, store, round .. "\n")
+      q:set { refuse = { { "PUT", "/f2/.*/manifests/latest$", { 503, -1 } } } }
+      local said = run(6)
+      assert.truthy(said:find("some tags may have moved: bakery publish --resume", 1, true), said)
+      assert.truthy(said:find(q.host .. "/f2/", 1, true), said)
+      q:set { status = { 503, -1 } } -- away altogether: nothing can be mended yet, and nothing gets lost
+      run(6, what)
+      assert.truthy(run(1):find("an earlier publish", 1, true))
+      q:set {}
+      run(0, what)
+      for tag, digest in pairs(state()) do
+        if what == "--rollback" then assert.equal(old[tag], digest, tag) else assert.not_equal(old[tag], digest, tag) end
+      end
+      run(2, what)
+    end
+  end)
+
   it("does not begin a second release over one that stopped", function()
     local dir = project()
     local store = world.tmp() .. "/store"

@@ -276,7 +276,7 @@ local function run(values, opts)
   local list, found = found_in(files, doc, plan, entries, opts, reporter)
   local ctx = { values = values, emit = emit, say = function(text) emit { type = "message", text = text } end, soci = opts.soci,
     jobs = opts.jobs or 1, id = os.date "!%Y%m%dT%H%M%SZ" .. "-" .. require("bakery.process").pid(),
-    project = project and project.dir or require("bakery.fs").realpath(values.context or "."),
+    project = project and project.dir or session.dir(values),
     verdicts = values.require and gates.read(values.results_from) }
   local started = loop.now()
   if values.sign_key and not values.dry_run then ctx.key = require("bakery.sign.keys").private(values.sign_key) end
