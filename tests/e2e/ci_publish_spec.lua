@@ -291,6 +291,16 @@ describe("ci publish", function()
     local r = publish(dir, { file }, q.host, "--wait", "30")
     assert.equal(0, r.code, r.stderr)
     assert.is_string(shown(q.host .. "/two/app:latest"))
+    -- a registry of several copies: what one has seen, or taken, the next does not know yet
+    m = source(q.host, "app", "linux/amd64")
+    metadata(dir, "m.json", { [APP] = entry(m) })
+    q:set { refuse = { { "GET", "/temp/app/tmp/manifests/" .. m.digest, { 404, 2 } }, { "GET", "/temp/app/tmp/blobs/", { 404, 1 } },
+      { "GET", "/one/app/manifests/sha256", { 404, 2 } }, { "HEAD", "/two/app/manifests/sha256", { 404, 3 } },
+      { "HEAD", "/two/app/manifests/latest", { 404, 3 } } } }
+    r = publish(dir, { file }, q.host, "--wait", "30")
+    assert.equal(0, r.code, r.stderr)
+    local _, index = shown(q.host .. "/two/app:latest")
+    assert.equal(m.digest, index.manifests[1].digest)
     q:set { refuse = { { "", "/temp/app/tmp/manifests/" .. m.digest, { 404, -1 } } } }
     r = publish(dir, { file }, q.host, "--wait", "1")
     assert.equal(6, r.code, r.stderr)

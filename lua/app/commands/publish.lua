@@ -66,7 +66,9 @@ end
 
 -- Makes the index of a target and puts it beside its sources; returns the repository.
 local function stage_index(client, r, ctx)
-  r.index = index.make(client, r.target, r.sources, { allow_missing = ctx.values.allow_missing_platform })
+  r.index = index.patiently(ctx.wait, function()
+    return index.make(client, r.target, r.sources, { allow_missing = ctx.values.allow_missing_platform })
+  end)
   for _, p in ipairs(r.index.missing) do ctx.emit { type = "warning", text = r.uid .. ": nothing was built for " .. p } end
   if ctx.values.require then
     r.phase = "gates"
@@ -89,11 +91,11 @@ end
 local function stage_copies(client, r, ctx)
   local image, seen = require "bakery.image", {}
   r.steps = {}
-  local media_type = fail.check(client:head(r.temp .. "@" .. r.digest)).media_type
+  local m = fail.check(client:manifest(r.temp .. "@" .. r.digest))
   for _, name in ipairs(r.extra.tags or r.target.tags) do
     local ref = fail.check(oci.ref(name))
     r.steps[#r.steps + 1] = { repository = ref.name, tag = ref.tag or "latest", digest = r.digest, target = r.uid,
-      media_type = media_type }
+      media_type = m.media_type, raw = m.raw }
   end
   for _, step in ipairs(r.steps) do
     if not seen[step.repository] then

@@ -23,6 +23,22 @@ function M.temp_tag(uid, sources)
   return uid:sub(1, TAG_MAX - 10) .. digest.sha256(table.concat(refs)):sub(1, 10)
 end
 
+--- Calls fn until it finds all it needs: what one copy of a registry has shown another may not have yet.
+---@param wait table|nil of M.patience; nil: once
+---@param fn fun(): any
+---@return any
+function M.patiently(wait, fn)
+  local pause = 0.25
+  while true do
+    local ok, result = pcall(fn)
+    if ok then return result end
+    local passing = type(result) == "table" and result.code == "oci.not_found"
+    if not wait or not passing or loop.now() + pause > wait.deadline then error(result, 0) end
+    loop.sleep(pause)
+    pause = math.min(pause * 2, 5)
+  end
+end
+
 -- Whether an error is about the registry as a whole: it cannot be reached, or does not know us.
 local function of_registry(err)
   return err.code == "oci.unauthorized" or err.code == "oci.rate_limited" or tostring(err.code):find "^http%." ~= nil

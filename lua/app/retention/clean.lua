@@ -11,7 +11,7 @@ local M = {}
 
 local DAY = 86400
 
--- Digests that tags which stay need, read from the registry itself.
+-- Digests that what stays, by tags and by digests, needs: read from the registry itself.
 local function needed(client, name, tags)
   local repo = registry.open(client, name)
   repo.tags = function() return tags end
@@ -25,7 +25,7 @@ end
 ---@param versions table[] of ghcr
 ---@param opts table { older_than=days|nil, untagged=boolean }
 ---@param now integer
----@param closure fun(tags: string[]): table<string, boolean> what the tags need
+---@param closure fun(names: string[]): table<string, boolean> what tags and digests need
 ---@return table[] versions
 function M.choose(versions, opts, now, closure)
   local candidates, staying = {}, {}
@@ -36,6 +36,7 @@ function M.choose(versions, opts, now, closure)
       candidates[#candidates + 1] = v
     else
       for _, tag in ipairs(v.tags) do staying[#staying + 1] = tag end
+      if #v.tags > 0 then staying[#staying + 1] = v.digest end -- the tag may have been moved since
     end
   end
   if #candidates == 0 then return {} end
