@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "archive/decoder.h"
 #include "archive/extract.h"
 #include "archive/libarchive_dl.h"
 #include "base/fs.h"
@@ -157,6 +158,24 @@ static const char *magic_kind(const unsigned char *b, size_t n) {
   return n >= BK_TAR_BLOCK && bk_tar_is_header(b) ? "tar" : NULL;
 }
 
+/* Whether what can be decompressed begins with a header: then it is a damaged archive and no mere file. */
+static bool begins_as_tar(int fd, enum bk_compression compression) {
+  size_t size = 256 << 10;
+  uint8_t block[BK_TAR_BLOCK];
+  struct bk_err ignored;
+  if (compression == BK_COMPRESSION_NONE || lseek(fd, 0, SEEK_SET)) return false;
+  cleanup_free uint8_t *in = bk_malloc(size);
+  ssize_t n = bk_read_full(fd, in, size);
+  struct bk_decoder d = {.codec = bk_codec_for(compression, true),
+                         .in = in,
+                         .in_left = n < 0 ? 0 : (size_t)n,
+                         .out = block,
+                         .out_left = sizeof block};
+  if (d.codec->init(&d, &ignored) == 0) (void)!bk_decoder_run(&d, &ignored);
+  d.codec->end(&d);
+  return !d.out_left && bk_tar_is_header(block);
+}
+
 int bk_archive_sniff(const char *path, const char **kind, struct bk_err *err) {
   *kind = NULL;
   cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -173,14 +192,15 @@ int bk_archive_sniff(const char *path, const char **kind, struct bk_err *err) {
   struct source s = {0};
   struct bk_tar_entry e;
   struct bk_err why;
-  if (source_open(&s, fd, &why)) {
-    if (!s.lib) *err = why;
-    int rc = s.lib ? 0 : -1;
-    source_close(&s);
-    return rc; /* compressed, but no tar in it */
-  }
-  if (source_next(&s, &e, &why) == 1) *kind = found;
+  int rc = source_open(&s, fd, &why);
+  if (rc == 0 && source_next(&s, &e, &why) == 1) *kind = found;
+  bool lib = s.lib != NULL;
   source_close(&s);
+  if (!lib) {
+    *err = why;
+    return -1;
+  }
+  if (!*kind && begins_as_tar(fd, bk_compression_sniff(block, (size_t)n))) *kind = found;
   return 0;
 }
 

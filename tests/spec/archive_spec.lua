@@ -382,6 +382,17 @@ for m in tarfile.open(sys.argv[1]): print(m.name, "%%o" %% m.mode, m.uid, m.gid,
       end)
     end
 
+    it("takes damaged archives for archives, and text that is damaged for none", function()
+      local whole, cut = path "gz", path "cut"
+      sh(("cd %s && seq 20000 > text && tar -czf %s text && rm text && head -c 2000 %s > %s"):format(base, q(whole), q(whole), q(cut)))
+      assert.are.equal("gzip", archive.sniff(cut))
+      assert.is_nil((archive.unpack { file = cut, dir = path "out" }))
+      sh(("(head -c 300 %s; head -c 3000 /dev/urandom) > %s"):format(q(whole), q(cut)))
+      assert.are.equal("gzip", archive.sniff(cut))
+      sh(("seq 20000 | gzip -nc | head -c 2000 > %s"):format(q(cut)))
+      assert.is_nil(archive.sniff(cut))
+    end)
+
     it("does not take other files for archives", function()
       assert.is_nil(archive.sniff(file "hello"))
       assert.is_nil(archive.sniff(file ""))
