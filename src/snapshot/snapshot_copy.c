@@ -231,7 +231,11 @@ static int try_unpack(struct bk_copy *c, const struct bk_root *root, struct bk_e
     snprintf(file, sizeof file, "%s/%s", bk_view_layer_path(c->opts->from.view, root->ent.layer), root->path);
   if (bk_archive_sniff(file, &kind, err)) return -1;
   if (!kind) return 0;
-  return unpack(c, file, root->source, err) ? -1 : 1;
+  mode_t mode = c->dest->new_mode;
+  c->dest->new_mode = 0755; /* --chmod is not for archives, nor for what is made for them */
+  int rc = unpack(c, file, root->source, err) ? -1 : 1;
+  c->dest->new_mode = mode;
+  return rc;
 }
 
 /* --- the whole ------------------------------------------------------------------------------- */

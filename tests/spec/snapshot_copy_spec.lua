@@ -511,6 +511,18 @@ describe("snapshot", function()
         assert.are.equal("1400000000", stat(upper .. "/o/bin", "%Y"))
       end)
 
+      it("gives no mode of --chmod to archives and the directories made for them", function()
+        local ctx = archive(content)
+        sh("echo f >f; chmod 644 f", ctx)
+        local got = copied { root = ctx, sources = { "a.tar" }, dest = "/p/o", unpack = true, chmod = "0711" }
+        assert.are.equal("d 755 0:0", got.p)
+        assert.are.equal("d 755 0:0", got["p/o"])
+        assert.matches("^f 4755 ", got["p/o/bin/tool"])
+        got = copied { root = ctx, sources = { "a.tar", "f" }, dest = "/o/", unpack = true, chmod = "0711" }
+        assert.are.equal("f 711 0:0 f\n", got["o/f"])
+        assert.are.equal("d 755 0:0", got.o)
+      end)
+
       it("refuses archives that climb out", function()
         local ctx = tree "mkdir x; echo evil >f; tar -P -cf a.tar --transform='s,^f$,../../../../tmp/bk-evil,' f"
         local none, err = copy { root = ctx, sources = { "a.tar" }, dest = "/o", unpack = true }
