@@ -126,6 +126,19 @@ struct expand {
   struct bk_roots *out;
 };
 
+/* Adds what the last component of a wildcard matches. A link that leads to nothing is an error, so
+ * that nothing gets lost unseen; one that is hidden itself or excluded is not meant. */
+static int add_match(const struct expand *x, const struct bk_view_item *item, const char *path,
+                     struct bk_err *err) {
+  if (bk_ignore_path(x->sel->excludes, item->name, NULL, NULL)) return 0;
+  bool link = S_ISLNK(item->ent.st.st_mode);
+  if (link && bk_ignore_path(x->sel->ignore, path, NULL, NULL)) return 0;
+  int rc = add_path(x->sel, x->source, path, true, x->out, err);
+  if (rc || !link) return rc;
+  return bk_fail(err, BK_BUILD, "snapshot.not_found", "'%s' leads to nothing in %s", path,
+                 x->sel->place);
+}
+
 static int expand(const struct expand *x, size_t level, struct bk_view_dir *d, const char *prefix,
                   struct bk_err *err) {
   cleanup_view_list struct bk_view_list list = {0};
@@ -136,14 +149,25 @@ static int expand(const struct expand *x, size_t level, struct bk_view_dir *d, c
     cleanup_free char *path = bk_asprintf("%s%s%s", prefix, *prefix ? "/" : "", item->name);
     int rc = 0;
     if (!x->globs[level + 1]) {
-      rc = add_path(x->sel, x->source, path, true, x->out, err);
-      if (rc < 0 && strcmp(err->code, "ELOOP") == 0) rc = 0; /* a link to itself matches nothing */
+      rc = add_match(x, item, path, err);
     } else if (item->ent.dir) {
       rc = expand(x, level + 1, item->ent.dir, path, err);
     }
     if (rc < 0) return -1;
   }
   return 0;
+}
+
+/* The directory before the first wildcard: its listing may be empty, but it must be there. 1, 0 when
+ * it is none, -1. */
+static int find_head(const struct bk_selection *sel, const char *head, struct bk_buf *canon,
+                     struct bk_view_ent *ent, struct bk_err *err) {
+  int rule = -1, rc = bk_view_find(sel->view, head, BK_VIEW_FOLLOW, canon, ent, err);
+  if (rc < 0) return -1;
+  if (rc && (!bk_ignore_path(sel->ignore, bk_buf_str(canon), NULL, &rule) ||
+             bk_ignore_may_include(sel->ignore, canon->p, canon->len)))
+    return ent->dir != NULL;
+  return not_found(sel, head, rule, err);
 }
 
 /* Splits "a/b*c/d" before the first component with a wildcard and compiles the rest. A malformed
@@ -170,8 +194,8 @@ static int wildcard(const struct bk_selection *sel, const char *source, const ch
   cleanup_free char *head = bk_strndup(path, split ? split - 1 : 0);
   struct bk_view_ent ent;
   struct bk_buf canon = {0};
-  int rc = bad ? 0 : bk_view_find(sel->view, head, BK_VIEW_FOLLOW, &canon, &ent, err);
-  if (rc == 1 && ent.dir) {
+  int rc = find_head(sel, head, &canon, &ent, err);
+  if (rc == 1 && !bad) {
     struct expand x = {sel, source, globs, out};
     rc = expand(&x, 0, ent.dir, bk_buf_str(&canon), err);
   }

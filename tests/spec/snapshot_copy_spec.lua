@@ -152,6 +152,9 @@ describe("snapshot", function()
       case("a star stops at a slash", files, { "*y" }, "/o/", {})
       case("two stars are one", files, { "**/x.txt" }, "/o/", { o = "d 755 0:0", ["o/x.txt"] = "f 644 0:0 6" })
       case("no match is an empty layer", files, { "*.none" }, "/o/", {})
+      case("no match in a directory that is there", files, { "d2/*.none", "a.txt/*" }, "/o/", {})
+      case("in a directory that is not there", files, { "a.txt", "d3/*" }, "/o/", "snapshot.not_found")
+      case("a malformed pattern in a directory that is not there", files, { "d3/[a" }, "/o/", "snapshot.not_found")
       case("a malformed pattern matches nothing", files, { "[a", "a.txt" }, "/o/",
         { o = "d 755 0:0", ["o/a.txt"] = "f 644 0:0 1" })
       case("an escaped bracket", files, { "br[[]0].txt" }, "/o", { o = "f 644 0:0 7" })
@@ -174,8 +177,10 @@ describe("snapshot", function()
         { "l" }, "/o", { o = "f 644 0:0 mine" })
       case("through a directory link out of the context", "ln -s /etc e", { "e/passwd" }, "/o", "snapshot.not_found")
       case("that loop", "ln -s b a; ln -s a b", { "a" }, "/o", "ELOOP")
-      case("that loop match no wildcard", "ln -s b a; ln -s a b; printf 1 >c; chmod 644 c", { "*" }, "/o/",
-        { o = "d 755 0:0", ["o/c"] = "f 644 0:0 1" })
+      case("that loop, matched by a wildcard", "ln -s b a; ln -s a b; printf 1 >c", { "*" }, "/o/", "ELOOP")
+      case("to nothing, matched by a wildcard", "ln -s nowhere a; printf 1 >c", { "?" }, "/o/", "snapshot.not_found")
+      case("to nothing, excluded", "ln -s nowhere a; printf 1 >c; chmod 644 c", { "?" }, "/o/", { o = "d 755 0:0", ["o/c"] = "f 644 0:0 1" },
+        { excludes = { "a" } })
       case("to nothing", "ln -s nowhere a", { "a" }, "/o", "snapshot.not_found")
 
       local one = "printf 1 >a; chmod 644 a"
@@ -371,6 +376,10 @@ describe("snapshot", function()
       case("match directories by their patterns' depth", files, { "." }, "/", { a = "f 644 0:0 ", docs = "d 755 0:0",
         ["docs/in"] = "d 755 0:0", ["docs/in/y"] = "f 644 0:0 ", keep = "d 755 0:0", ["keep/k"] = "f 644 0:0 " },
         { ignore = { "docs/*", "!docs/in" } })
+      case("hide a linked file from a wildcard", files .. "; ln -s a l", { "[l]*" }, "/o/", "snapshot.not_found", { ignore = { "a" } })
+      case("hide links from a wildcard", files .. "; ln -s a l; ln -s no l2", { "[l]*", "keep" }, "/o/",
+        { o = "d 755 0:0", ["o/k"] = "f 644 0:0 " }, { ignore = { "l*" } })
+      case("hide the directory of a wildcard", files, { "docs/*" }, "/o/", "snapshot.not_found", { ignore = { "docs" } })
       case("that are malformed", files, { "." }, "/", "glob.syntax", { ignore = { "[a" } })
 
       it("name the rule that hides a source", function()
