@@ -1,5 +1,7 @@
 --- `bakery image`, `login`, `logout`: the program against registries and beside other clients.
+local digest = require "bakery.digest"
 local fs = require "bakery.fs"
+local http = require "bakery.http"
 local json = require "bakery.json"
 local loop = require "bakery.loop"
 local oci = require "bakery.oci"
@@ -94,6 +96,25 @@ describe("bakery image", function()
     assert.matches("architecture: amd64 → arm64", r.stdout, 1, true)
     assert.matches("~ /bin/tool  content", r.stdout, 1, true)
   end)
+
+  for name, code in pairs { INT = 130, TERM = 143 } do
+    it("leaves no upload behind on SIG" .. name, function()
+      local from <close> = registry.quirky()
+      local to <close> = registry.quirky()
+      local noise = {}
+      for i = 1, 3000 do noise[i] = digest.sha256(name .. i) end
+      images.push(c, from.host .. "/a", { tag = "v1", layers = { { a = table.concat(noise) } } })
+      from:set { slow = { 400, 0.3 } }
+      local p = assert(process.spawn { cmd = { world.bin, "image", "copy", from.host .. "/a:v1", to.host .. "/b:v1" } })
+      local function open() return tonumber(assert(http.get("http://" .. to.host .. "/sessions")).body) end
+      registry.wait("an upload", function() return open() > 0 end)
+      p:kill(process.signals[name])
+      assert.equal(code, p:wait().code)
+      assert.equal(0, open())
+      to:set {}
+      assert.same({}, oci.client({ auth = false }):tags(to.host .. "/b"))
+    end)
+  end
 
   it("copies all tags of a repository, or those that match", function()
     local one = images.multi(c, repo, "v1", n)

@@ -3,7 +3,8 @@
 quirk_server.py DIR [CERT KEY [CLIENT_CA]]: prints its port; the quirks are read from DIR/quirks.json before every
 request, and every request is written to DIR/requests.jsonl (method, path, whether Authorization was
 sent, length of the body). State is kept in memory. A quirk is a number (how often it still happens,
--1 = always) or a value, see QUIRKS.
+-1 = always) or a value, see QUIRKS. GET /sessions says how many uploads are open, GET /most how many
+blob contents were under way at once since it was last asked.
 
 QUIRKS
   relative_location      upload Location is relative, without a leading slash when 2
@@ -276,6 +277,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 "length": self.headers.get("Content-Length", "")}) + "\n")
         if url.path == "/token":
             return self.token_service()
+        if url.path == "/sessions":
+            return self.send(200, str(len(UPLOADS)).encode())
         if url.path == "/most":
             with LOCK:
                 most, BUSY["most"] = BUSY["most"], BUSY["now"]

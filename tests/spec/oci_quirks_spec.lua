@@ -479,6 +479,7 @@ describe("in any weather", function()
       local ok, err = image.copy(src .. ":v1", dst .. ":v1", { jobs = 3, referrers = true, client = assert(oci.client {
         auth = { username = "u", password = "p" }, retries = 6, chunk_size = math.random(0, 1) * 400 }) })
       assert.is_truthy(ok, tostring(err) .. " " .. saying)
+      assert.equal("0", assert(http.get("http://" .. to.host .. "/sessions")).body, "uploads are left: " .. saying)
       from:set {}
       to:set(b.referrers and { referrers = true } or {})
       c = client()
