@@ -11,6 +11,7 @@ return recipe.new {
       help = "publish only images that have this verdict, and a good one (repeatable)" },
     { name = "results-from", type = "list", metavar = "FILE", complete = "file",
       help = "take verdicts from this results document of another run as well (repeatable)" },
+    { name = "keep-going", short = "k", type = "flag", help = "publish the other targets when one fails" },
     { name = "resume", type = "flag", help = "set the remaining tags of a publish that stopped half-way" },
     { name = "rollback", type = "flag", help = "restore what the tags of such a publish showed before" },
     { name = "journal", type = "string", metavar = "ID", help = "with --resume or --rollback: that publish, finished or not" },
@@ -52,16 +53,16 @@ return recipe.new {
     end, doc = "make the SOCI indexes of targets that want them" },
     { "stage", function(ctx)
       if ctx.args.dry_run then
-        for _, r in ipairs(ctx.results) do
+        for _, r in ipairs(ctx:good()) do
           for _, tag in ipairs(r.tags) do ctx.say("would push " .. r.uid .. " as " .. tag) end
         end
         return "stop"
       end
-      ctx:stage(ctx.results)
+      ctx:stage(ctx:good())
     end, doc = "push all content by digest" },
     { "sign", function(ctx) ctx:sign() end, doc = "sign and attest, before any tag names it" },
     { "tag", function(ctx)
-      ctx:set_tags(ctx.results)
+      ctx:set_tags(ctx:good())
       for _, r in ipairs(ctx.results) do ctx:record(r) end
     end, doc = "set the tags" },
     { "report", function(ctx) ctx:report() end, doc = "metadata file and summary" },

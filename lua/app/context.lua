@@ -230,8 +230,26 @@ function Context:refuse_unfinished_publish() require("app.publish.flip").refuse_
 --- Uploads results by digest, to the temporary registry or to the repositories of their tags.
 ---@param results table[]
 function Context:stage(results)
-  local temp = self.args.temp_registry
-  self.backend:push_content(results, { temp = temp and function(r) return r.tags[1] end or nil })
+  local opts = { temp = self.args.temp_registry and function(r) return r.tags[1] end or nil }
+  if not self.args.keep_going then return self.backend:push_content(results, opts) end
+  self:attempt(results, 4, function(r) self.backend:push_content({ r }, opts) end)
+end
+
+--- Calls fn for each result, several at a time. With --keep-going one that fails counts as failed, and the
+--- others go on.
+---@param results table[]
+---@param limit integer
+---@param fn fun(result: table)
+function Context:attempt(results, limit, fn)
+  local task = require "bakery.task"
+  task.map(results, limit, function(r)
+    if not self.args.keep_going then return fn(r) end
+    local ok, err = pcall(fn, r)
+    if ok then return end
+    if task.is_cancelled(err) then error(err, 0) end
+    r.status, r.error = "failed", err
+    self.reporter:event { type = "target_failed", target = r.uid, error = err }
+  end)
 end
 
 --- Sets all tags of staged results in one short phase, in push order; a journal makes it whole again
@@ -263,12 +281,18 @@ function Context:verdict(kind, result, verdict)
   if self.backend.store then require("app.publish.gates").keep(self.backend.store, kind, result, verdict) end
 end
 
---- Whether every result has a good verdict of each required kind; what is missing makes the run fail.
+--- Whether every result has a good verdict of each required kind; what is missing makes the run fail. With
+--- --keep-going it is enough that one has: the others count as failed.
 ---@param results table[]
 ---@param required string[]
 ---@return boolean
 function Context:gates(results, required)
-  return require("app.publish.gates").check(self, results, required, self.args.results_from)
+  local good, bad = require("app.publish.gates").check(self, results, required, self.args.results_from)
+  if good or not self.args.keep_going then return good end
+  for _, r in ipairs(results) do
+    if bad[r.uid] then r.status, r.error = "failed", bad[r.uid] end
+  end
+  return #self:good() > 0
 end
 
 --- Writes --metadata-file and prints the summary.
@@ -331,7 +355,9 @@ local function failure_class(self)
     end
   end
   for _, f in ipairs(self.failures) do kinds[f.class] = true end
-  if bad > 0 and good > 0 and not self.args.fail_fast and (kinds.build or kinds.infra) then kinds.partial = true end
+  if bad > 0 and good > 0 and not self.args.fail_fast and (kinds.build or kinds.infra or self.args.keep_going) then
+    kinds.partial = true
+  end
   -- Failures of single targets count as build failures; only a run without any other kind keeps theirs.
   if kinds.partial then kinds.build = nil end
   for _, class in ipairs(exit.order) do

@@ -55,34 +55,37 @@ local function attach(ctx, signer, result, repo, subject, kind, predicate)
     signed = signer.key ~= nil })
 end
 
+-- Signs one result in each repository it went to.
+local function apply(ctx, signer, result)
+  if not result.pushed then
+    fail.raise { class = "usage", code = "sign.not_pushed", message = result.uid .. " has not been pushed: nothing to sign" }
+  end
+  result.signatures = {}
+  for _, repo in ipairs(result.pushed) do
+    for _, p in ipairs(result.platforms) do
+      if signer.provenance and p.image.provenance then
+        attach(ctx, signer, result, repo, p.manifest.digest, "slsaprovenance1", p.image.provenance)
+      end
+      local tested = signer.tests[p.image.config_digest]
+      if tested then
+        attach(ctx, signer, result, repo, p.manifest.digest, "test-result", attest.test_result(tested.tests, { tested.file }))
+      end
+    end
+    if signer.key then
+      for _, s in ipairs(image.sign { client = ctx.backend.client, ref = repo .. "@" .. result.digest, key = signer.key }) do
+        note(result.signatures, repo, "signature", s.digest, { bundle = s.bundle, simple = s.simple,
+          key = keys.fingerprint(signer.key) })
+      end
+      ctx.say(("signed %s %s@%s"):format(result.uid, repo, result.digest))
+    end
+  end
+end
+
 --- Signs results that have been pushed by digest, in each repository they went to.
 ---@param ctx table recipe context
 ---@param signer table of M.open
 function M.apply(ctx, signer)
-  for _, result in ipairs(ctx:good()) do
-    if not result.pushed then
-      fail.raise { class = "usage", code = "sign.not_pushed", message = result.uid .. " has not been pushed: nothing to sign" }
-    end
-    result.signatures = {}
-    for _, repo in ipairs(result.pushed) do
-      for _, p in ipairs(result.platforms) do
-        if signer.provenance and p.image.provenance then
-          attach(ctx, signer, result, repo, p.manifest.digest, "slsaprovenance1", p.image.provenance)
-        end
-        local tested = signer.tests[p.image.config_digest]
-        if tested then
-          attach(ctx, signer, result, repo, p.manifest.digest, "test-result", attest.test_result(tested.tests, { tested.file }))
-        end
-      end
-      if signer.key then
-        for _, s in ipairs(image.sign { client = ctx.backend.client, ref = repo .. "@" .. result.digest, key = signer.key }) do
-          note(result.signatures, repo, "signature", s.digest, { bundle = s.bundle, simple = s.simple,
-            key = keys.fingerprint(signer.key) })
-        end
-        ctx.say(("signed %s %s@%s"):format(result.uid, repo, result.digest))
-      end
-    end
-  end
+  ctx:attempt(ctx:good(), 1, function(result) apply(ctx, signer, result) end)
 end
 
 --- Reads what signing needs (prepare), or signs.

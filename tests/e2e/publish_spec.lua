@@ -322,6 +322,37 @@ describe("publish", function()
     for _, tag in ipairs(tags) do assert.is_nil(shown(tag), tag) end
   end)
 
+  it("publishes the others with --keep-going, and nothing without", function()
+    local q <close> = registry.quirky()
+    local dir, store, keys = project(), world.tmp() .. "/store", world.tmp()
+    world.write(dir, { ["bakery.yaml"] = (YAML:gsub("platforms: %[linux/amd64, linux/arm64%]", "platforms: [linux/amd64]")):format(q.host,
+      q.host), ["tool/2.0.0/test/goss.yaml"] = "file:\n  /tool:\n    exists: true\n" })
+    release(dir, store, "kept going\n")
+    local env = { COSIGN_PASSWORD = "pw", BAKERY_REGISTRY_RETRY_ATTEMPTS = "1" }
+    assert.equal(0, world.bakery({ "key", "generate", "--output-key-prefix", keys .. "/k" }, { env = env }).code)
+    assert.equal(0, world.bakery({ "test", "-C", dir, "--store", store }).code)
+    for _, case in ipairs { { 6, { refuse = { { "PUT", "/two/app/manifests/sha256:", { 400, -1 } } } } },
+      { 6, { refuse = { { "PUT", "/two/app/manifests/.*sig$", { 400, -1 } } } }, "--sign-key", keys .. "/k.key" },
+      { 6, {}, "--require", "test" } } do
+      q:set(case[2])
+      local function run(code, more)
+        local r = world.bakery({ "publish", "-C", dir, "--store", store, "--json", more, table.unpack(case, 3) }, { env = env })
+        assert.equal(code, r.code, r.stderr)
+        return r.stdout ~= "" and json.decode(r.stdout) or nil
+      end
+      local function there(name) return client:head(q.host .. "/" .. name) ~= nil end
+      run(case[1], "--progress=plain")
+      assert.is_false(there "one/app:latest" or there "one/tool:latest")
+      local doc = run(5, "--keep-going")
+      assert.same({ "failed", "ok" }, { doc.targets[1].status, doc.targets[2].status })
+      for _, name in ipairs { "one/tool:latest", "two/tool:2.0.0" } do assert.is_true(there(name), name) end
+      for _, name in ipairs { "one/app:latest", "two/app:1.0.0" } do assert.is_false(there(name), name) end
+      for _, name in ipairs { "one/tool", "two/tool" } do -- as it was, for the next case
+        for _, tag in ipairs(client:tags(q.host .. "/" .. name) or {}) do client:delete(q.host .. "/" .. name .. ":" .. tag) end
+      end
+    end
+  end)
+
   it("finishes or takes back what a registry that went away between two tags left", function()
     local q <close> = registry.quirky()
     local dir, store = project(), world.tmp() .. "/store"

@@ -106,16 +106,17 @@ end
 ---@param required string[]
 ---@param files string[]|nil results documents
 ---@return boolean
+---@return table<string, table> bad uid → the first problem
 function M.check(ctx, results, required, files)
   M.known(required)
-  local read, good = M.read(files), true
+  local read, bad = M.read(files), {}
   for _, r in ipairs(results) do
     for _, problem in ipairs(M.problems(ctx.backend.store, read, required, r)) do
-      good = false
+      bad[r.uid] = bad[r.uid] or problem
       ctx:fail_later(problem.class, problem.message)
     end
   end
-  return good
+  return next(bad) == nil, bad
 end
 
 return M
