@@ -217,11 +217,13 @@ static int check_digest(const char *file, const char *want, struct bk_err *err) 
                  file, sha512 ? "sha512" : "sha256", hex, want);
 }
 
+static const char *name_of(const struct bk_unpack_opts *o) { return o->name ? o->name : o->file; }
+
 static int unpack_into(const struct bk_unpack_opts *o, int fd, int dir,
                        struct bk_unpack_result *out, struct bk_err *err) {
   struct bk_extract_opts xo = {.rootfd = dir, .rootless = o->rootless, .owner = o->owner};
   struct stat st;
-  if (bk_fstat(fd, &st)) return bk_fail_errno(err, errno, "stat '%s'", o->file);
+  if (bk_fstat(fd, &st)) return bk_fail_errno(err, errno, "stat '%s'", name_of(o));
   struct source s = {.max = bk_limits_bytes(&o->limits, (uint64_t)st.st_size)};
   struct bk_extractor *x = bk_extract_new(&xo);
   struct bk_tar_entry e;
@@ -245,12 +247,12 @@ int bk_archive_unpack(const struct bk_unpack_opts *o, struct bk_unpack_result *o
   memset(out, 0, sizeof *out);
   if (o->digest && check_digest(o->file, o->digest, err)) return -1;
   cleanup_close int fd = open(o->file, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return bk_fail_errno(err, errno, "open '%s'", o->file);
+  if (fd < 0) return bk_fail_errno(err, errno, "open '%s'", name_of(o));
   if (mkdir(o->dir, 0755) && errno != EEXIST)
     return bk_fail_errno(err, errno, "create directory '%s'", o->dir);
   cleanup_close int dir = open(o->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (dir < 0) return bk_fail_errno(err, errno, "open directory '%s'", o->dir);
-  if (unpack_into(o, fd, dir, out, err)) return bk_err_wrap(err, "unpack '%s'", o->file);
+  if (unpack_into(o, fd, dir, out, err)) return bk_err_wrap(err, "unpack '%s'", name_of(o));
   return 0;
 }
 

@@ -13,6 +13,7 @@ int bk_archive_sniff(const char *path, const char **kind, struct bk_err *err) BK
 
 struct bk_unpack_opts {
   const char *file, *dir; /* dir is created when missing and stays on failure */
+  const char *name; /* of the file in errors; NULL: as it is */
   const char *digest;     /* expected digest of the file, or NULL */
   int64_t owner;          /* as in bk_extract_opts */
   bool rootless;

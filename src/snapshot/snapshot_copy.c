@@ -205,6 +205,7 @@ static int unpack(struct bk_copy *c, const char *file, const char *name, struct 
   while (len && c->opts->upper[len - 1] == '/') len--;
   cleanup_free char *dir = bk_asprintf("%.*s.add", (int)len, c->opts->upper);
   struct bk_unpack_opts o = {.file = file,
+                             .name = name,
                              .dir = dir,
                              .owner = -1,
                              .rootless = c->opts->rootless,
@@ -212,8 +213,7 @@ static int unpack(struct bk_copy *c, const char *file, const char *name, struct 
                              .cancel = c->opts->from.cancel};
   (void)!bk_rmtree(AT_FDCWD, dir, &ignored);
   rc = bk_archive_unpack(&o, &result, err);
-  if (rc) bk_err_wrap(err, "unpack '%s'", name);
-  else rc = merge_unpacked(c, dir, err);
+  if (rc == 0) rc = merge_unpacked(c, dir, err);
   (void)!bk_rmtree(AT_FDCWD, dir, &ignored);
   return rc;
 }

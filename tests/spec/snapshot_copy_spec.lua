@@ -532,6 +532,14 @@ describe("snapshot", function()
         assert.are.equal("d 755 0:0", got.o)
       end)
 
+      it("names an archive that is damaged", function()
+        local ctx = archive "seq 5000 >f"
+        sh("head -c 2000 a.tar >cut; mv cut a.tar", ctx)
+        local none, err = copy { root = ctx, sources = { "a.tar" }, dest = "/o", unpack = true }
+        assert.is_nil(none)
+        assert.matches("^unpack 'a%.tar': .*[Tt]runcated", err.message)
+      end)
+
       it("refuses archives that climb out", function()
         local ctx = tree "mkdir x; echo evil >f; tar -P -cf a.tar --transform='s,^f$,../../../../tmp/bk-evil,' f"
         local none, err = copy { root = ctx, sources = { "a.tar" }, dest = "/o", unpack = true }
