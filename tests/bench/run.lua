@@ -5,6 +5,7 @@ local fs = require "bakery.fs"
 local loop = require "bakery.loop"
 local process = require "bakery.process"
 local dockerd = require "lib.dockerd"
+local kaniko = require "bench.kaniko"
 local registry = require "lib.registry"
 
 local bin = fs.realpath(os.getenv "BAKERY_BIN" or "build/bakery")
@@ -109,17 +110,29 @@ local function bench_build(reg)
         { env = engine.env })
     end), "BuildKit", goal)
   end
+  local program, missing = kaniko.find()
+  if not program then print("(kaniko is left out: " .. missing .. ")") end
+  local repo = reg.host .. "/kaniko/cache"
+  local function in_place(what, mine, args)
+    if not program then return end
+    line(what, mine, kaniko.build({ run = run }, program, work .. "/kaniko", dir, "app/1.0.0/Containerfile", args), "kaniko", "-")
+  end
+  local cached_args = { "--no-push", "--cache", "--cache-repo", repo }
   local s, b = work .. "/store", work .. "/buildah"
   local cold, bcold = ours(s), buildah(b)
   line("cold build (base pulled)", cold, bcold, "buildah", ">= 4x")
   buildkit("cold build (base pulled)", cold, "-")
+  in_place("cold build (base pulled)", cold, { "--no-push" })
   local cached, bcached = best(5, function() return ours(s) end), best(2, function() return buildah(b) end)
   line("nothing changed", cached, bcached, "buildah", ">= 15x")
   buildkit("nothing changed", cached, ">= 8x", 2)
+  if program then kaniko.build({ run = run }, program, work .. "/kaniko", dir, "app/1.0.0/Containerfile", cached_args) end
+  in_place("nothing changed", cached, cached_args)
   fs.append(dir .. "/small/d01/f0001", "changed\n")
   local one, bone = ours(s), buildah(b)
   line("one small file changed", one, bone, "buildah", ">= 5x")
   buildkit("one small file changed", one, "-")
+  in_place("one small file changed", one, cached_args)
   if engine then engine:stop() end
   run { "buildah", "--root", b .. "/root", "--runroot", b .. "/run", "--storage-driver", "overlay", "rmi", "-a", "-f" }
 end
