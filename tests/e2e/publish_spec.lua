@@ -101,6 +101,15 @@ describe("publish", function()
         "docker://" .. reg.host .. "/two/app:latest" }).stdout)
       assert.truthy(table.concat(config.config.Env, " "):find("ARCH=arm64", 1, true))
     end
+    for _, peer in ipairs { { "crane", "digest", "--insecure" }, { "oras", "resolve", "--plain-http" } } do
+      if require "bakery.process".which(peer[1]) then
+        peer[#peer + 1] = reg.host .. "/two/app:latest"
+        assert.equal(digest, world.run(peer).stdout:match "sha256:%x+", peer[1])
+      end
+    end
+    if require "bakery.process".which "crane" then
+      world.run { "crane", "validate", "--insecure", "--remote", reg.host .. "/one/tool:latest" }
+    end
     -- once more: the same digests, nothing moves
     r = publish(dir, { dir .. "/*-metadata.json" })
     assert.equal(0, r.code, r.stderr)

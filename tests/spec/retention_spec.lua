@@ -26,6 +26,7 @@ local function repository(opts)
     return out
   end
   function r.get(name) return r.manifests[r.tag_of[name] or name] end
+  function r.shows(tag) return r.tag_of[tag] end
   function r.referrers(d)
     local out = {}
     for _, m in pairs(opts.api and r.manifests or {}) do

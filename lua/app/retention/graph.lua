@@ -4,6 +4,7 @@
 --- A repository is whatever has
 ---   tags()             → string[]
 ---   get(tag or digest) → { digest=, media_type=, raw= } or nil when it is not there
+---   shows(tag)         → digest, or nil when there is no such tag
 ---   referrers(digest)  → descriptors by the referrers API (none when there is no such API)
 --- all raising error objects for other trouble.
 local json = require "bakery.json"
@@ -132,10 +133,11 @@ function M.read(repo, known)
     end
   end
   task.map(repo.tags(), 8, function(tag)
-    local m = repo.get(tag)
-    if m then -- a tag that went away meanwhile is no tag
-      g.tags[tag] = m.digest
-      visit(m.digest, m)
+    local m = not known and repo.get(tag) or nil
+    local digest = m and m.digest or known and repo.shows(tag)
+    if digest then -- a tag that went away meanwhile is no tag
+      g.tags[tag] = digest
+      visit(digest, m)
     end
     return true
   end)

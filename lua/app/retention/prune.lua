@@ -132,9 +132,9 @@ local function must_hold(repo, plan)
 end
 
 local function remove_tag(repo, t)
-  local now = repo.get(t.tag)
+  local now = repo.shows(t.tag)
   if not now then return end
-  if now.digest ~= t.digest then changed(repo.name, ":" .. t.tag .. " has changed") end
+  if now ~= t.digest then changed(repo.name, ":" .. t.tag .. " has changed") end
   repo.delete_tag(t.tag)
 end
 

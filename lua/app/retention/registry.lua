@@ -33,6 +33,12 @@ function M.open(client, text)
     return fail.within(at(what), m, err)
   end
 
+  function repo.shows(tag)
+    local m, err = client:head(name .. ":" .. tag)
+    if not m and absent(err) then return nil end
+    return fail.within(name .. ":" .. tag, m, err).digest
+  end
+
   -- The fallback tags are tags like others; only what the API says is of interest here.
   function repo.referrers(d)
     local list, err = client:referrers(name .. "@" .. d)
