@@ -153,6 +153,7 @@ static int put(struct bk_oci *c, const struct bk_oci_ref *r, const char *raw, si
     oci_status_error(res, err, "push %s", name);
     if (oci_has_code(res, "MANIFEST_BLOB_UNKNOWN")) {
       snprintf(err->code, sizeof err->code, "oci.blob_unknown");
+      err->cls = BK_INFRA;
       err->retryable = true; /* after the blobs have been pushed again */
     }
     return -1;

@@ -92,6 +92,25 @@ describe("push", function()
     assert.equal(2, #tags "apps/app")
   end)
 
+  it("sends again what the registry has lost", function()
+    local q <close> = registry.quirky()
+    q:set { strict_blobs = true, forget_blobs = 2 }
+    local dir = world.project({ app = "FROM scratch\nCOPY base/ /\nCOPY one /one\n" }, { registry = q.host .. "/lossy" })
+    world.write(dir, { one = "1" })
+    local r = bakery(dir, "build", "--push")
+    assert.equal(0, r.code, r.stderr)
+    q:set {}
+    local c = require("bakery.oci").client { auth = false }
+    local m = assert(c:resolve(q.host .. "/lossy/app:latest", { platform = "linux/amd64" })).manifest
+    table.insert(m.layers, m.config)
+    for _, d in ipairs(m.layers) do assert.is_true((c:has_blob(q.host .. "/lossy/app", d.digest))) end
+    q:set { strict_blobs = true, forget_blobs = -1 }
+    world.write(dir, { one = "2" })
+    r = bakery(dir, "build", "--push")
+    assert.equal(6, r.code, r.stderr)
+    assert.truthy(r.stderr:find("missing: sha256:", 1, true), r.stderr)
+  end)
+
   it("publishes a finished build, and nothing when a target failed", function()
     local dir = world.project({ good = "FROM scratch\nCOPY base/ /\n", bad = "FROM scratch\nCOPY base/ /\nENV PATH=/bin\nRUN false\n" },
       { registry = reg.host .. "/rel" })
