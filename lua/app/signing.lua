@@ -9,9 +9,15 @@ local fail = require "app.fail"
 
 local M = {}
 
--- Tests of results documents by image id: what was tested is what is signed.
-local function tests_of(files)
+--- What results documents say of images, by image id: what was built and tested is what is signed.
+---@param files string[]|nil
+---@return table<string, table> { tests=|nil, file=of the tests, provenance=|nil }
+function M.read(files)
   local out = {}
+  local function of(id)
+    out[id] = out[id] or {}
+    return out[id]
+  end
   for _, file in ipairs(files or {}) do
     local text = fail.check(fs.read(file, 64 << 20))
     local doc, problem = json.decode(text, { name = file })
@@ -24,7 +30,11 @@ local function tests_of(files)
     end
     for _, t in ipairs(doc.targets) do
       if type(t.tests) == "table" and t.image_id then
-        out[t.image_id] = { tests = t.tests, file = { name = fs.basename(file), digest = { sha256 = digest.sha256(text) } } }
+        of(t.image_id).tests = t.tests
+        of(t.image_id).file = { name = fs.basename(file), digest = { sha256 = digest.sha256(text) } }
+      end
+      for _, p in ipairs(type(t.platforms) == "table" and t.platforms or {}) do
+        if type(p.image_id) == "string" and type(p.provenance) == "table" then of(p.image_id).provenance = p.provenance end
       end
     end
   end
@@ -37,7 +47,7 @@ end
 function M.open(args)
   local provenance = args.provenance
   if provenance == nil then provenance = args.sign_key ~= nil end
-  local tests = tests_of(args.attest_results)
+  local tests = M.read(args.attest_results)
   if not args.sign_key and not provenance and not next(tests) then return nil end
   return { key = args.sign_key and keys.private(args.sign_key), provenance = provenance, tests = tests }
 end
@@ -55,6 +65,21 @@ local function attach(ctx, signer, result, repo, subject, kind, predicate)
     signed = signer.key ~= nil })
 end
 
+--- Attaches what results documents say of an image to its manifest.
+---@param client table
+---@param key table|nil
+---@param ref string "repository@digest"
+---@param known table of M.read
+function M.attest(client, key, ref, known)
+  if known.provenance then
+    attest.put { client = client, ref = ref, key = key, type = "slsaprovenance1", predicate = known.provenance }
+  end
+  if known.tests then
+    attest.put { client = client, ref = ref, key = key, type = "test-result", predicate = attest.test_result(known.tests,
+      { known.file }) }
+  end
+end
+
 -- Signs one result in each repository it went to.
 local function apply(ctx, signer, result)
   if not result.pushed then
@@ -67,7 +92,7 @@ local function apply(ctx, signer, result)
         attach(ctx, signer, result, repo, p.manifest.digest, "slsaprovenance1", p.image.provenance)
       end
       local tested = signer.tests[p.image.config_digest]
-      if tested then
+      if tested and tested.tests then
         attach(ctx, signer, result, repo, p.manifest.digest, "test-result", attest.test_result(tested.tests, { tested.file }))
       end
     end

@@ -119,7 +119,7 @@ describe("publish", function()
   it("signs before it tags, and says what it published", function()
     local dir = project()
     world.write(dir, { data = "signed\n" })
-    local files = { runner(dir, "amd64"), runner(dir, "arm64") }
+    local files = { runner(dir, "amd64", "--results", dir .. "/amd64.json"), runner(dir, "arm64", "--results", dir .. "/arm64.json") }
     local keys = world.tmp()
     local env = { COSIGN_PASSWORD = "pw" }
     assert.equal(0, world.bakery({ "key", "generate", "--output-key-prefix", keys .. "/k" }, { env = env }).code)
@@ -133,6 +133,19 @@ describe("publish", function()
     r = world.bakery { "verify", reg.host .. "/two/app:latest", "--key", keys .. "/k.pub" }
     assert.equal(0, r.code, r.stderr)
     assert.is_nil((r.stdout .. r.stderr):find("pw", 1, true))
+    -- what the runners know of their builds goes to the manifests of their platforms
+    local attest, public = require "bakery.sign.attest", require "bakery.sign.keys".public(keys .. "/k.pub")
+    r = world.bakery({ "ci", "publish", "-C", dir, "--temp-registry", temp, "--sign-key", keys .. "/k.key", "--attest-results",
+      dir .. "/amd64.json", "--attest-results", dir .. "/arm64.json", files[1], files[2] }, { env = env })
+    assert.equal(0, r.code, r.stderr)
+    local _, top = shown "two/app:latest"
+    for _, m in ipairs(top.manifests) do
+      local list = attest.list { client = client, ref = reg.host .. "/two/app@" .. m.digest, key = public,
+        type = "slsaprovenance1" }.list
+      assert.same({ 1, true, "linux/" .. m.platform.architecture }, { #list, list[1].valid,
+        list[1].statement.predicate.buildDefinition.externalParameters.platform })
+    end
+    assert.equal(2, publish(dir, files, "--attest-results", files[1]).code)
   end)
 
   it("refuses to publish less than what is declared", function()

@@ -41,6 +41,8 @@ local merge_options = options.join({
   { name = "wait", type = "int", min = 0, metavar = "SECONDS", help = "for images that cannot be seen yet [default: 600]" },
   { name = "sign-key", type = "string", metavar = "FILE", env = "BAKERY_SIGN_KEY", complete = "file",
     help = "sign with this key before the tags are set" },
+  { name = "attest-results", type = "list", metavar = "FILE", complete = "file",
+    help = "attach the provenance and test results of these results documents (repeatable)" },
   { name = "require", type = "list", metavar = "test|lint|scan", env = "BAKERY_PUBLISH_REQUIRE",
     help = "publish only images that have this verdict in the results, and a good one (repeatable)" },
   { name = "results-from", type = "list", metavar = "FILE", complete = "file",

@@ -10,6 +10,7 @@ local gates = require "app.publish.gates"
 local index = require "app.publish.index"
 local report = require "app.report"
 local session = require "app.session"
+local signing = require "app.signing"
 local soci = require "app.soci"
 local sources = require "app.publish.sources"
 
@@ -72,7 +73,8 @@ local function stage_index(client, r, ctx)
   for _, p in ipairs(r.index.missing) do ctx.emit { type = "warning", text = r.uid .. ": nothing was built for " .. p } end
   if ctx.values.require then
     r.phase = "gates"
-    local problems = gates.problems(nil, ctx.verdicts, ctx.values.require, { uid = r.uid, platforms = index.images(client, r.index) })
+    local problems = gates.problems(nil, ctx.verdicts, ctx.values.require, { uid = r.uid,
+      platforms = index.images(client, r.temp, r.index.entries) })
     if #problems > 0 then
       local texts = {}
       for i, problem in ipairs(problems) do texts[i] = problem.message end
@@ -92,6 +94,7 @@ local function stage_copies(client, r, ctx)
   local image, seen = require "bakery.image", {}
   r.steps = {}
   local m = fail.check(client:manifest(r.temp .. "@" .. r.digest))
+  r.raw = m.raw
   for _, name in ipairs(r.extra.tags or r.target.tags) do
     local ref = fail.check(oci.ref(name))
     r.steps[#r.steps + 1] = { repository = ref.name, tag = ref.tag or "latest", digest = r.digest, target = r.uid,
@@ -125,16 +128,23 @@ local function stage(client, r, ctx)
   r.phase = nil
 end
 
--- Signs what was staged, in each of its repositories, before any tag shows it.
+-- Signs what was staged and attaches what is known of its images, in each of its repositories, before any tag shows it.
 local function sign(client, r, ctx)
   local image, seen = require "bakery.sign.image", {}
   r.phase = "sign"
+  local images = next(ctx.known) and index.images(client, r.temp, json.decode(r.raw).manifests) or {}
   for _, step in ipairs(r.steps) do
     if not seen[step.repository] then
       seen[step.repository] = true
       r.at = step.repository
-      image.sign { client = client, ref = step.repository .. "@" .. r.digest, key = ctx.key }
-      ctx.say(("signed %s %s@%s"):format(r.uid, step.repository, r.digest))
+      for _, p in ipairs(images) do
+        local known = ctx.known[p.image.config_digest]
+        if known then signing.attest(client, ctx.key, step.repository .. "@" .. p.digest, known) end
+      end
+      if ctx.key then
+        image.sign { client = client, ref = step.repository .. "@" .. r.digest, key = ctx.key }
+        ctx.say(("signed %s %s@%s"):format(r.uid, step.repository, r.digest))
+      end
     end
   end
   r.phase = nil
@@ -249,7 +259,7 @@ end
 local function release(client, list, ctx)
   flip.refuse_unfinished(ctx.project)
   attempt(client, list, ctx, ctx.jobs, stage)
-  if ctx.key and may_go_on(list, ctx.values) then attempt(client, list, ctx, 1, sign) end
+  if (ctx.key or next(ctx.known)) and may_go_on(list, ctx.values) then attempt(client, list, ctx, 1, sign) end
   if may_go_on(list, ctx.values) then return set_tags(client, list, ctx) end
   ctx.emit { type = "warning", text = "no tag was set because a target failed (--keep-going publishes the others)" }
   for _, r in ipairs(list) do r.steps = nil end
@@ -279,7 +289,7 @@ local function run(values, opts)
   local ctx = { values = values, emit = emit, say = function(text) emit { type = "message", text = text } end, soci = opts.soci,
     jobs = opts.jobs or 1, id = os.date "!%Y%m%dT%H%M%SZ" .. "-" .. require("bakery.process").pid(),
     project = project and project.dir or session.dir(values),
-    verdicts = values.require and gates.read(values.results_from) }
+    known = signing.read(values.attest_results), verdicts = values.require and gates.read(values.results_from) }
   local started = loop.now()
   if values.sign_key and not values.dry_run then ctx.key = require("bakery.sign.keys").private(values.sign_key) end
   if found > 0 then

@@ -231,18 +231,19 @@ function M.make(client, target, sources, opts)
     repository = sources[1].repository, missing = absent, platforms = platforms }
 end
 
---- The images of an index as the gates want them: { platform=, image={ config_digest= } }.
+--- The images of an index as the gates want them: { platform=, digest=, image={ config_digest= } }.
 ---@param client table
----@param made table of M.make
+---@param repository string
+---@param entries table[] descriptors
 ---@return table[]
-function M.images(client, made)
+function M.images(client, repository, entries)
   local out = {}
-  for _, d in ipairs(made.entries) do
+  for _, d in ipairs(entries) do
     if not is_attestation(d) then
-      local m = fail.check(client:manifest(made.repository .. "@" .. d.digest))
+      local m = fail.check(client:manifest(repository .. "@" .. d.digest))
       local doc = fail.check(json.decode(m.raw, { name = d.digest }))
       local config = type(doc) == "table" and type(doc.config) == "table" and doc.config.digest
-      out[#out + 1] = { platform = M.platform_text(d.platform), image = { config_digest = tostring(config) } }
+      out[#out + 1] = { platform = M.platform_text(d.platform), digest = d.digest, image = { config_digest = tostring(config) } }
     end
   end
   return out
