@@ -28,6 +28,33 @@ describe("publish with SOCI", function()
     return world.bakery { select(1, ...), "-C", dir, "--store", store, "--progress", "plain", select(2, ...) }
   end
 
+  it("is a stage of ci publish: what is tagged, signed and attested is the converted index", function()
+    local dir, store = project "        min_layer_size: 1000\n        span_size: 500000\n", world.tmp() .. "/store"
+    local env = { COSIGN_PASSWORD = "pw" }
+    assert.equal(0, world.bakery({ "key", "generate", "--output-key-prefix", dir .. "/k" }, { env = env }).code)
+    local r = bakery(dir, store, "build", "--push", "--temp-registry", reg.host .. "/temp", "--metadata-file", dir .. "/m.json",
+      "--results", dir .. "/built.json")
+    assert.equal(0, r.code, r.stderr)
+    for _ = 1, 2 do -- the second time all is there
+      r = world.bakery({ "ci", "publish", "-C", dir, "--temp-registry", reg.host .. "/temp", "--sign-key", dir .. "/k.key",
+        "--attest-results", dir .. "/built.json", dir .. "/m.json", "--json" }, { env = env })
+      assert.equal(0, r.code, r.stderr)
+      local at = place.open(reg.host .. "/team/app:latest", {})
+      local root = at:root()
+      assert.equal(json.decode(r.stdout).targets[1].digest, root.digest)
+      local index = json.decode(root.raw)
+      assert.equal("application/vnd.amazon.soci.index.v2+json", index.manifests[2].artifactType)
+      assert.equal(0, world.bakery({ "verify", reg.host .. "/team/app:latest", "--recursive", "--key", dir .. "/k.pub" }).code)
+      local found = require "bakery.sign.attest".list { ref = reg.host .. "/team/app@" .. index.manifests[1].digest,
+        key = require "bakery.sign.keys".public(dir .. "/k.pub"), type = "slsaprovenance1" }.list
+      assert.same({ 1, true }, { #found, found[1] and found[1].valid })
+    end
+    local tags = assert(oci.client():tags(reg.host .. "/temp/app/tmp"))
+    local soci_tag
+    for _, tag in ipairs(tags) do soci_tag = soci_tag or tag:find "%-soci$" end
+    assert.is_truthy(soci_tag, table.concat(tags, " "))
+  end)
+
   it("tags the converted index, and the zTOCs read the pushed layers", function()
     local dir, store = project "        min_layer_size: 1000\n        span_size: 500000\n        prefetch_files: [/data]\n",
       world.tmp() .. "/store"
