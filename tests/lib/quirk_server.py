@@ -173,7 +173,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.rfile.readline()
                 if n == 0:
                     return data
-        return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        length = int(self.headers.get("Content-Length", "0"))
+        data = self.rfile.read(length)
+        if len(data) < length:  # who sent it was killed: nothing of it counts
+            raise ConnectionAbortedError("the request ends early")
+        return data
 
     def host(self):
         scheme = "https" if len(sys.argv) > 2 else "http"
