@@ -449,7 +449,7 @@ COPY --from=made /t/s /s
 COPY --from=other /t /u
 RUN --mount=from=other,source=/t,target=/m cat /m/f > /seen
 ]],
-  skip = { ["s/g"] = "buildah writes to the stage", ["s/h"] = "the same" },
+  skip = { ["s/g"] = "buildah writes to the stage", ["s/h"] = "the same" }, unsteady = true, -- not where it has the stage already
   kit = { m = "20.10 leaves empty mount points" },
   expect = { ["u/f"] = "file 0644 0:0 now 2 ", ["s/g"] = "file 0644 0:0 now 2 ", seen = "file 0644 0:0 now 2 ", new = false },
 }
